@@ -1,0 +1,39 @@
+//! The one error that callers of the assembled library see. Each operation has its own; this one only collects them.
+
+use crate::slot::TooBig;
+use crate::source::SourceError;
+
+/// Any failure of the library. The message names the thing, the place and the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A source cannot be used or cannot go on.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A frame is larger than the memory that was set aside for it.
+    #[error(transparent)]
+    TooBig(#[from] TooBig),
+    /// A setting is out of its range or contradicts another.
+    #[error("{0}")]
+    Setting(String),
+    /// The operating system refused.
+    #[error("{doing}: {error}")]
+    Io {
+        /// What was tried, with the name of the thing.
+        doing: String,
+        /// The system's answer.
+        #[source]
+        error: std::io::Error,
+    },
+}
+
+impl Error {
+    /// For `map_err`: what was tried, and the system's answer.
+    pub fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |error| Self::Io { doing, error }
+    }
+}
+
+/// What the library's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

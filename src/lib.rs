@@ -1,0 +1,69 @@
+//! Kinora records frames and the AI detections that belong to them, keeps the last seconds in memory, and plays both back
+//! with exact timing.
+//!
+//! ```text
+//!            ┌────────────── free slots, by the ring back ◄─────────────┐
+//!            ▼                                                          │
+//!  source ─► slot ─► ring ─► encoders (JPEG) ─► ring ─► sink ───────────┘
+//!  (camera, file,                                        │ copies once into
+//!   virtual)                                             ├─► recording (file, memory-mapped)
+//!                                                        └─► taps (the caller's loop, viewers)
+//!                     recording ─► player (paced) ─► caller · terminal · JSON · modlib
+//! ```
+//!
+//! A *slot* is the preallocated memory of one frame; slots travel the circle by ownership, bytes do not move. A *source*
+//! fills slots. The *sink* copies each frame once into the *recording* (a file) and gives the slot back. *Playback* is
+//! paced output of a recording; a *drop* is a frame that a full ring refused; a *gap* is a missing sequence number;
+//! *late* is a frame handed out after its deadline. Everything lost stands in the *ledger*.
+//!
+//! The modules below are in the order in which data passes them; each uses only modules above it, within the layers
+//! vocabulary ← mechanisms ← edges ← assembly. `tests/tidy.rs` holds this true.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+
+// -- vocabulary: core and heapless only
+pub mod event;
+pub mod frame;
+mod labels;
+pub mod ledger;
+pub mod limits;
+pub mod results;
+pub mod time;
+pub mod view;
+
+// -- mechanisms: bytes or values in, values out; no I/O, no clock
+#[cfg(feature = "std")]
+pub mod slot;
+
+// -- edges: clocks, devices, files
+#[cfg(feature = "std")]
+mod clock;
+#[cfg(feature = "std")]
+pub mod source;
+
+// -- assembly
+#[cfg(feature = "std")]
+mod error;
+#[cfg(feature = "std")]
+pub mod timeline;
+
+#[cfg(feature = "std")]
+pub use clock::SystemClock;
+#[cfg(feature = "std")]
+pub use error::{Error, Result};
+pub use frame::Frame;
+pub use labels::{Labels, LabelsFull};
+pub use ledger::{Cause, Ledger, Loss};
+pub use results::{ResultKind, ResultState, Results};
+pub use time::{Clock, ClockPair, ManualClock, Span, Speed, Timestamp, WallTime};
+
+/// What a program that records or plays needs to name.
+pub mod prelude {
+    pub use crate::frame::{Frame, Roi};
+    pub use crate::ledger::Cause;
+    pub use crate::results::{ResultKind, ResultState};
+    #[cfg(feature = "std")]
+    pub use crate::source::{Filled, Source, SourceInfo};
+    pub use crate::time::{Clock, Span, Speed, Timestamp};
+    pub use crate::view::Rows;
+}

@@ -1,0 +1,3 @@
+//! The `kinora` command.
+
+fn main() {}

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::labels::Labels;
+use crate::ledger::Loss;
 use crate::limits::{SIDE_PIXELS_MAX, TIMESTAMP_TEXT_BYTES_MAX};
 use crate::results::{ResultKind, ResultState, Results};
 use crate::time::{Timestamp, WallTime};
@@ -350,6 +351,9 @@ pub struct Frame<'a> {
     pub sensor: &'a [u8],
     /// Names of the classes, if known.
     pub labels: Option<&'a Labels>,
+    /// Frames lost since the frame before this one, for whoever keeps the account (a recorder writes them before this
+    /// frame). Each loss is lent with one frame only; empty in playback.
+    pub losses: &'a [Loss],
 }
 
 impl<'a> Frame<'a> {

@@ -45,6 +45,8 @@ pub mod source;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
+pub mod sink;
+#[cfg(feature = "std")]
 pub mod timeline;
 
 #[cfg(feature = "std")]
@@ -55,6 +57,8 @@ pub use frame::Frame;
 pub use labels::{Labels, LabelsFull};
 pub use ledger::{Cause, Ledger, Loss};
 pub use results::{ResultKind, ResultState, Results};
+#[cfg(feature = "std")]
+pub use sink::{Added, FrameSink, Summary};
 pub use time::{Clock, ClockPair, ManualClock, Span, Speed, Timestamp, WallTime};
 
 /// What a program that records or plays needs to name.

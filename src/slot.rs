@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::frame::{Frame, FrameMeta, JpegPicture, PictureInfo, Pixels};
 use crate::labels::Labels;
+use crate::ledger::Cause;
 use crate::results::{ResultState, Results};
 use crate::time::Timestamp;
 
@@ -97,6 +98,8 @@ pub struct Slot {
     pub results: Results,
     /// When a source that does not wait by itself wants the frame to appear; set by paced sources only.
     pub due_at: Option<Timestamp>,
+    /// Set by an encoder that could not keep this frame: it travels on to the sink, which accounts for it.
+    pub lost: Option<Cause>,
     pixels_info: Option<PictureInfo>,
     pixels: Plane,
     jpeg_size: Option<(u32, u32)>,
@@ -113,6 +116,7 @@ impl Slot {
             meta: FrameMeta::new(),
             results: Results::new(),
             due_at: None,
+            lost: None,
             pixels_info: None,
             pixels: Plane::new(sizes.pixels),
             jpeg_size: None,
@@ -135,6 +139,7 @@ impl Slot {
         self.meta = FrameMeta::new();
         self.results.reset(ResultState::Absent);
         self.due_at = None;
+        self.lost = None;
         self.clear_picture();
         self.side.len = 0;
         self.sensor.len = 0;
@@ -248,6 +253,7 @@ impl Slot {
             side: self.side.used(),
             sensor: self.sensor.used(),
             labels,
+            losses: &[],
         }
     }
 }

@@ -784,7 +784,7 @@ mod tests {
     use crate::frame::FrameMeta;
 
     fn lend<'a>(meta: &'a FrameMeta, results: &'a Results, labels: &'a Labels) -> Frame<'a> {
-        Frame { meta, results, pixels: None, jpeg: None, side: &[], sensor: &[], labels: Some(labels) }
+        Frame { meta, results, pixels: None, jpeg: None, side: &[], sensor: &[], labels: Some(labels), losses: &[] }
     }
 
     fn street() -> (FrameMeta, Results, Labels) {

@@ -39,6 +39,8 @@ pub mod slot;
 #[cfg(feature = "std")]
 mod clock;
 #[cfg(feature = "std")]
+pub mod recording;
+#[cfg(feature = "std")]
 pub mod source;
 
 // -- assembly

@@ -32,6 +32,7 @@ pub mod time;
 pub mod view;
 
 // -- mechanisms: bytes or values in, values out; no I/O, no clock
+pub mod imx500;
 #[cfg(feature = "std")]
 pub mod slot;
 

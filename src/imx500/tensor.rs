@@ -1,0 +1,218 @@
+//! Views of tensor bodies. The bytes are a continuous stream over the useful part of each line; a view knows how to find
+//! an element in it and was checked to lie inside the buffer.
+
+use super::network::{InputTensor, NetworkDescription, OutputTensor};
+use super::{LINE_BYTES, ParseError, region};
+
+/// A stream of bytes laid over lines.
+#[derive(Clone, Copy, Debug)]
+struct Lines<'a> {
+    /// From the first byte of the first line to the last byte of the stream.
+    bytes: &'a [u8],
+    line_bytes: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// Checks that `len` stream bytes from DNN line `line` on lie inside `dnn`.
+    fn new(dnn: &'a [u8], line: usize, len: usize, line_bytes: usize) -> Result<Self, ParseError> {
+        let whole_lines = (len - 1) / line_bytes;
+        let span = whole_lines * LINE_BYTES + (len - whole_lines * line_bytes);
+        Ok(Self { bytes: region(dnn, line * LINE_BYTES, span)?, line_bytes })
+    }
+
+    /// Place of stream byte `i`.
+    fn place(&self, i: usize) -> usize {
+        if self.line_bytes == LINE_BYTES { i } else { i / self.line_bytes * LINE_BYTES + i % self.line_bytes }
+    }
+
+    /// Copies stream bytes from `start` on, line by line.
+    fn copy(&self, start: usize, target: &mut [u8]) {
+        let mut done = 0;
+        while done < target.len() {
+            let i = start + done;
+            let run = (self.line_bytes - i % self.line_bytes).min(target.len() - done);
+            let place = self.place(i);
+            target[done..done + run].copy_from_slice(&self.bytes[place..place + run]);
+            done += run;
+        }
+    }
+}
+
+/// The picture that the network saw, as it lies in the buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct InputView<'a> {
+    /// Its shape.
+    pub tensor: InputTensor,
+    lines: Lines<'a>,
+}
+
+impl<'a> InputView<'a> {
+    pub(super) fn new(
+        dnn: &'a [u8],
+        tensor: InputTensor,
+        body_line: usize,
+        line_bytes: u16,
+    ) -> Result<Self, ParseError> {
+        let lines = Lines::new(dnn, body_line, tensor.wire_bytes(), usize::from(line_bytes))?;
+        Ok(Self { tensor, lines })
+    }
+
+    /// Copies the planes without padding: byte `(c × height + y) × width + x` is sample x, y of channel c.
+    ///
+    /// # Panics
+    /// When `target` has not exactly `tensor.bytes()` bytes.
+    pub fn copy_planes(&self, target: &mut [u8]) {
+        let t = &self.tensor;
+        assert_eq!(target.len(), t.bytes(), "planes of {}x{}x{}", t.width, t.height, t.channels);
+        for (row, samples) in target.chunks_exact_mut(t.width).enumerate() {
+            let (plane, y) = (row / t.height, row % t.height);
+            self.lines.copy((plane * t.rows + y) * t.row_bytes, samples);
+        }
+    }
+}
+
+/// One output tensor as it lies in the buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorView<'a> {
+    /// Its shape and scale.
+    pub tensor: &'a OutputTensor,
+    /// DNN line that it begins on.
+    pub first_line: usize,
+    lines: Lines<'a>,
+}
+
+impl<'a> TensorView<'a> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.tensor.elements()
+    }
+
+    /// Never true: the parser refuses empty tensors.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Raw integer of element `index`; the first dimension varies fastest. Exact for all types.
+    ///
+    /// # Panics
+    /// When `index` is not below `len()`.
+    pub fn raw(&self, index: usize) -> i64 {
+        assert!(index < self.len(), "element {index} of {}", self.len());
+        let wire_index = if self.tensor.is_in_order() { index } else { self.wire_index(index) };
+        self.raw_on_wire(wire_index)
+    }
+
+    /// Value of element `index`: (raw − shift) × scale, the difference exact, then rounded to `f32`, then multiplied.
+    ///
+    /// # Panics
+    /// As [`raw`](Self::raw).
+    pub fn value(&self, index: usize) -> f32 {
+        self.dequantise(self.raw(index))
+    }
+
+    /// All raw integers in the order of the result.
+    pub fn raws(&self) -> impl Iterator<Item = i64> + '_ {
+        let in_order = self.tensor.is_in_order();
+        (0..self.len()).map(move |i| self.raw_on_wire(if in_order { i } else { self.wire_index(i) }))
+    }
+
+    /// All values in the order of the result.
+    pub fn values(&self) -> impl Iterator<Item = f32> + '_ {
+        self.raws().map(|raw| self.dequantise(raw))
+    }
+
+    fn dequantise(&self, raw: i64) -> f32 {
+        (raw - i64::from(self.tensor.shift)) as f32 * self.tensor.scale
+    }
+
+    fn raw_on_wire(&self, wire_index: usize) -> i64 {
+        let size = self.tensor.element_bytes();
+        let place = self.lines.place(wire_index * size);
+        let element = &self.lines.bytes[place..place + size];
+        match (element, self.tensor.signed) {
+            (&[a], false) => i64::from(a),
+            (&[a], true) => i64::from(a as i8),
+            (&[a, b], false) => i64::from(u16::from_le_bytes([a, b])),
+            (&[a, b], true) => i64::from(i16::from_le_bytes([a, b])),
+            (&[a, b, c, d], false) => i64::from(u32::from_le_bytes([a, b, c, d])),
+            (&[a, b, c, d], true) => i64::from(i32::from_le_bytes([a, b, c, d])),
+            _ => unreachable!("elements have 1, 2 or 4 bytes"),
+        }
+    }
+
+    /// Where an element of the result lies on the wire: there the axis with serialization 0 varies fastest.
+    fn wire_index(&self, index: usize) -> usize {
+        let axes = &self.tensor.dimensions;
+        let (mut rest, mut wire) = (index, 0);
+        for axis in axes {
+            let coordinate = rest % usize::from(axis.size);
+            rest /= usize::from(axis.size);
+            let faster = axes.iter().filter(|other| other.serialization < axis.serialization);
+            wire += coordinate * faster.map(|other| usize::from(other.size)).product::<usize>();
+        }
+        wire
+    }
+}
+
+/// All output tensors of one buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputView<'a> {
+    /// What they are.
+    pub network: &'a NetworkDescription,
+    dnn: &'a [u8],
+    body_line: usize,
+    line_bytes: usize,
+}
+
+impl<'a> OutputView<'a> {
+    /// Checks that every tensor lies inside `dnn`.
+    pub(super) fn new(
+        dnn: &'a [u8],
+        network: &'a NetworkDescription,
+        body_line: usize,
+        line_bytes: u16,
+    ) -> Result<Self, ParseError> {
+        let view = Self { network, dnn, body_line, line_bytes: usize::from(line_bytes) };
+        for (tensor, line) in view.places() {
+            view.lines(tensor, line)?;
+        }
+        Ok(view)
+    }
+
+    /// Number of tensors, at least 1.
+    pub fn len(&self) -> usize {
+        self.network.outputs.len()
+    }
+
+    /// Never true: the parser refuses networks without outputs.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tensor `index`, in the order of the wire.
+    pub fn get(&self, index: usize) -> Option<TensorView<'a>> {
+        self.tensors().nth(index)
+    }
+
+    /// All tensors in the order of the wire.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorView<'a>> + use<'a> {
+        let view = *self;
+        view.places().filter_map(move |(tensor, first_line)| {
+            // `new` checked every one of them.
+            view.lines(tensor, first_line).ok().map(|lines| TensorView { tensor, first_line, lines })
+        })
+    }
+
+    fn places(&self) -> impl Iterator<Item = (&'a OutputTensor, usize)> + use<'a> {
+        let line_bytes = self.line_bytes;
+        self.network.outputs.iter().scan(self.body_line, move |line, tensor| {
+            let first = *line;
+            *line += tensor.lines(line_bytes);
+            Some((tensor, first))
+        })
+    }
+
+    fn lines(&self, tensor: &OutputTensor, first_line: usize) -> Result<Lines<'a>, ParseError> {
+        Lines::new(self.dnn, first_line, tensor.elements() * tensor.element_bytes(), self.line_bytes)
+    }
+}

@@ -35,7 +35,7 @@ impl<'a> Flat<'a> {
         let Some(field) = self.field(table, slot)? else { return Ok(&[]) };
         let at = self.follow(field)?;
         let len = u32::from_le_bytes(self.get(at)?) as usize;
-        (at + 4).checked_add(len).and_then(|end| self.0.get(at + 4..end)).ok_or(Self::outside(at))
+        (at + 4).checked_add(len).and_then(|end| self.0.get(at + 4..end)).ok_or(self.outside(at))
     }
 
     /// The tables of a vector field, at most `limit`; an absent vector is empty.
@@ -55,18 +55,18 @@ impl<'a> Flat<'a> {
         if count > limit {
             return Err(ParseError::new(at, Malformed::TooMany));
         }
-        if count > 0 && at + 4 + 4 * count > self.0.len() {
-            return Err(Self::outside(at));
+        if count > 0 && at.saturating_add(4 + 4 * count) > self.0.len() {
+            return Err(self.outside(at));
         }
         Ok((0..count).map(move |i| self.follow(at + 4 + 4 * i)))
     }
 
     fn field(self, table: Table, slot: usize) -> Result<Option<usize>, ParseError> {
         let back = i64::from(i32::from_le_bytes(self.get(table)?));
-        let vtable = usize::try_from(table as i64 - back).map_err(|_| Self::outside(table))?;
+        let vtable = usize::try_from(table as i64 - back).map_err(|_| self.outside(table))?;
         let length = usize::from(u16::from_le_bytes(self.get(vtable)?));
         if vtable % 2 != 0 || length < 4 || length % 2 != 0 || vtable + length > self.0.len() {
-            return Err(Self::outside(vtable));
+            return Err(self.outside(vtable));
         }
         if slot + 2 > length {
             return Ok(None);
@@ -80,15 +80,16 @@ impl<'a> Flat<'a> {
     }
 
     fn follow(self, at: usize) -> Result<usize, ParseError> {
-        Ok(at + u32::from_le_bytes(self.get(at)?) as usize)
+        Ok(at.saturating_add(u32::from_le_bytes(self.get(at)?) as usize))
     }
 
     fn get<const N: usize>(self, at: usize) -> Result<[u8; N], ParseError> {
         let bytes = at.checked_add(N).and_then(|end| self.0.get(at..end));
-        bytes.and_then(|b| b.try_into().ok()).ok_or(Self::outside(at))
+        bytes.and_then(|b| b.try_into().ok()).ok_or(self.outside(at))
     }
 
-    const fn outside(at: usize) -> ParseError {
-        ParseError::new(at, Malformed::FlatBuffer)
+    /// The error at `at`, or at the end when `at` lies behind it.
+    fn outside(self, at: usize) -> ParseError {
+        ParseError::new(at.min(self.0.len()), Malformed::FlatBuffer)
     }
 }

@@ -400,4 +400,4 @@ fn next_data(file: &File, at: u64, len: u64) -> u64 {
 
 #[cfg(test)]
 #[path = "directory_tests.rs"]
-mod tests;
+pub(super) mod tests;

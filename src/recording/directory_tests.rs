@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::time::{Duration, UNIX_EPOCH};
 
 #[derive(Clone, Copy)]
-struct Toy;
+pub struct Toy;
 
 impl Anatomy for Toy {
     fn standing(&self, file: &File, len: u64) -> io::Result<Standing> {
@@ -25,7 +25,7 @@ impl Anatomy for Toy {
     }
 }
 
-fn put(directory: &Path, name: &str, bytes: &[u8], age_s: u64) -> PathBuf {
+pub fn put(directory: &Path, name: &str, bytes: &[u8], age_s: u64) -> PathBuf {
     let path = directory.join(name);
     std::fs::write(&path, bytes).unwrap();
     let modified = UNIX_EPOCH + Duration::from_secs(1_000_000 + age_s);

@@ -3,4 +3,5 @@
 pub mod directory;
 pub mod hold;
 pub mod names;
+pub mod retention;
 pub mod room;

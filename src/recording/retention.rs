@@ -1,0 +1,235 @@
+//! Keeps a directory under a total size and a disk above its floor of free space, by removing the oldest recordings.
+//!
+//! It is asked whenever a recording is about to grow (see [`Room`]), so the limits hold at every moment and not only when
+//! a file ends; what is preallocated counts. Closed recordings of ours go first, oldest first; then those whose writer
+//! died; those being written never. Without a total size nothing is ever removed, and the floor alone decides.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::directory::{Anatomy, Directory, Removal, Scan};
+use super::room::{NoRoom, Room};
+
+/// Default of [`Limits::min_free`]: 100 MB, modlib's floor.
+pub const MIN_FREE_DEFAULT: u64 = 100_000_000;
+
+/// What a directory may take and what must stay free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that all our recordings in the directory may take, those being written included; `None`: no limit, and
+    /// nothing is removed.
+    pub keep_size: Option<u64>,
+    /// Bytes that stay free on the disk; 0 switches the floor off.
+    pub min_free: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { keep_size: None, min_free: MIN_FREE_DEFAULT }
+    }
+}
+
+/// What was removed so far; read by the recorder while the keeper works on another thread.
+#[derive(Debug, Default)]
+pub struct Removed {
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Removed {
+    /// Recordings removed.
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that they took.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Applies [`Limits`] to one directory.
+pub struct Keeper<A> {
+    directory: Arc<Directory<A>>,
+    limits: Limits,
+    removed: Arc<Removed>,
+}
+
+/// A recording may not ask for a larger share of the total at once: else one step of growth would empty the directory.
+const SHARE_MAX: u64 = 8;
+
+/// Scans for one request. Each but the last removes at least one file.
+const SCANS_MAX: usize = 64;
+
+impl<A: Anatomy> Keeper<A> {
+    /// A keeper of `directory`; `removed` counts along.
+    pub fn new(directory: Arc<Directory<A>>, limits: Limits, removed: Arc<Removed>) -> Self {
+        Self { directory, limits, removed }
+    }
+
+    /// `None`: the file system does not tell what is free; it will tell by refusing to allocate.
+    fn free(&self) -> Option<u64> {
+        self.directory.free_bytes().ok().flatten()
+    }
+
+    fn grant_above_floor(&self, wanted: u64, least: u64) -> Result<u64, NoRoom> {
+        match self.free().map(|free| free.saturating_sub(self.limits.min_free)) {
+            Some(available) if available < least => Err(self.floor_reached(least)),
+            Some(available) => Ok(wanted.min(available)),
+            None => Ok(wanted),
+        }
+    }
+
+    fn floor_reached(&self, needed: u64) -> NoRoom {
+        NoRoom::Floor { free: self.free().unwrap_or(0), floor: self.limits.min_free, needed }
+    }
+
+    /// Removes the oldest until `wanted` fits, or nothing is left to remove; then grants what there is.
+    fn grant_within(&mut self, limit: u64, wanted: u64, least: u64) -> Result<u64, NoRoom> {
+        let mut available = (0, None);
+        for _ in 0..SCANS_MAX {
+            // A directory that cannot be read cannot be kept small; the floor still holds.
+            let Ok(scan) = self.directory.scan() else { return self.grant_above_floor(wanted, least) };
+            let removals = self.remove_until_fits(&scan, limit, wanted);
+            available = removals.available;
+            if removals.fits || removals.files == 0 || !scan.more {
+                break;
+            }
+        }
+        let (below_limit, above_floor) = available;
+        if above_floor.is_some_and(|bytes| bytes < least) {
+            return Err(self.floor_reached(least));
+        }
+        if below_limit < least {
+            return Err(NoRoom::Total { used: limit - below_limit, limit, needed: least });
+        }
+        Ok(wanted.min(below_limit).min(above_floor.unwrap_or(u64::MAX)))
+    }
+
+    fn remove_until_fits(&self, scan: &Scan, limit: u64, wanted: u64) -> Removals {
+        let free_before = self.free();
+        let mut removals = Removals::default();
+        let (mut used, mut freed) = (scan.bytes, 0);
+        let mut candidates = scan.oldest.iter();
+        loop {
+            // Some file systems give space back late: what was removed counts as free at once.
+            let free = free_before.map(|before| before.saturating_add(freed).max(self.free().unwrap_or(0)));
+            let above_floor = free.map(|bytes| bytes.saturating_sub(self.limits.min_free));
+            removals.available = (limit.saturating_sub(used), above_floor);
+            removals.fits = removals.available.0 >= wanted && above_floor.is_none_or(|bytes| bytes >= wanted);
+            // A floor that all our recordings together could not restore is no reason to lose them.
+            let hopeless = free.is_some_and(|bytes| bytes.saturating_add(used) < self.limits.min_free);
+            if removals.fits || hopeless {
+                return removals;
+            }
+            let Some(entry) = candidates.next() else { return removals };
+            if self.directory.remove(entry) == Removal::Removed {
+                removals.files += 1;
+                used = used.saturating_sub(entry.bytes);
+                freed += entry.bytes;
+                self.removed.files.fetch_add(1, Ordering::Relaxed);
+                self.removed.bytes.fetch_add(entry.bytes, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// How far one round of removals came.
+#[derive(Default)]
+struct Removals {
+    files: u64,
+    fits: bool,
+    /// Bytes below the total size, and above the floor if that is known.
+    available: (u64, Option<u64>),
+}
+
+impl<A: Anatomy> Room for Keeper<A> {
+    fn grant(&mut self, wanted: u64, least: u64) -> Result<u64, NoRoom> {
+        match self.limits.keep_size {
+            None => self.grant_above_floor(wanted, least),
+            Some(limit) => self.grant_within(limit, wanted.min(limit / SHARE_MAX).max(least), least),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::directory::tests::{Toy, put};
+    use super::*;
+    use std::path::Path;
+
+    const BLOCK: u64 = 4096;
+
+    fn keeper(path: &Path, limits: Limits) -> Keeper<Toy> {
+        let directory = Arc::new(Directory::open(path, Toy).unwrap());
+        Keeper::new(directory, limits, Arc::new(Removed::default()))
+    }
+
+    /// A closed recording of ten blocks.
+    fn recording(path: &Path, name: &str, age_s: u64) {
+        put(path, name, &[b"R".as_slice(), &[1; 10 * BLOCK as usize - 2], b"C"].concat(), age_s);
+    }
+
+    fn left(path: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            path.read_dir().unwrap().map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_oldest_go_until_the_wanted_bytes_fit_and_no_more() {
+        let top = tempfile::tempdir().unwrap();
+        for (name, age) in [("c.kinora", 1), ("b.kinora", 2), ("a.kinora", 3), ("mine.txt", 0)] {
+            recording(top.path(), name, age);
+        }
+        let mut keeper = keeper(top.path(), Limits { keep_size: Some(33 * BLOCK), min_free: 0 });
+        assert_eq!(keeper.grant(4 * BLOCK, BLOCK), Ok(4 * BLOCK));
+        assert_eq!(left(top.path()), ["a.kinora", "b.kinora", "mine.txt"]);
+        assert_eq!((keeper.removed.files(), keeper.removed.bytes()), (1, 10 * BLOCK));
+        assert_eq!(keeper.grant(4 * BLOCK, BLOCK), Ok(4 * BLOCK), "fits without removing");
+        assert_eq!(keeper.removed.files(), 1);
+    }
+
+    #[test]
+    fn a_large_wish_does_not_empty_the_directory() {
+        let top = tempfile::tempdir().unwrap();
+        for age in 0..3 {
+            recording(top.path(), &format!("{age}.kinora"), age);
+        }
+        let mut keeper = keeper(top.path(), Limits { keep_size: Some(32 * BLOCK), min_free: 0 });
+        assert_eq!(keeper.grant(64 << 20, BLOCK), Ok(4 * BLOCK));
+        assert_eq!(left(top.path()).len(), 2);
+    }
+
+    #[test]
+    fn when_nothing_is_left_to_remove_the_answer_is_what_there_is_or_no() {
+        let top = tempfile::tempdir().unwrap();
+        recording(top.path(), "written.kinora", 0);
+        let writer = std::fs::File::open(top.path().join("written.kinora")).unwrap();
+        assert!(super::super::hold::hold(&writer).unwrap());
+        let mut some = keeper(top.path(), Limits { keep_size: Some(12 * BLOCK), min_free: 0 });
+        assert_eq!(some.grant(64 << 20, 2 * BLOCK), Ok(2 * BLOCK));
+        let refused = some.grant(64 << 20, 3 * BLOCK);
+        assert_eq!(refused, Err(NoRoom::Total { used: 10 * BLOCK, limit: 12 * BLOCK, needed: 3 * BLOCK }));
+        assert_eq!(left(top.path()), ["written.kinora"]);
+    }
+
+    #[test]
+    fn below_the_floor_nothing_is_granted_and_without_a_total_nothing_is_removed() {
+        let top = tempfile::tempdir().unwrap();
+        recording(top.path(), "a.kinora", 0);
+        let mut keeper = keeper(top.path(), Limits { keep_size: None, min_free: u64::MAX / 2 });
+        assert!(matches!(keeper.grant(BLOCK, 1), Err(NoRoom::Floor { needed: 1, .. })));
+        assert_eq!(left(top.path()), ["a.kinora"]);
+    }
+
+    #[test]
+    fn recordings_are_not_removed_for_a_floor_that_they_cannot_restore() {
+        let top = tempfile::tempdir().unwrap();
+        recording(top.path(), "a.kinora", 0);
+        let mut hopeless = keeper(top.path(), Limits { keep_size: Some(u64::MAX), min_free: u64::MAX / 2 });
+        assert!(matches!(hopeless.grant(BLOCK, 1), Err(NoRoom::Floor { .. })));
+        assert_eq!(left(top.path()), ["a.kinora"]);
+    }
+}

@@ -18,12 +18,14 @@
 mod flat;
 mod header;
 mod network;
+mod package;
 mod parser;
 mod registers;
 mod tensor;
 
 pub use header::{TensorHeader, TensorType};
 pub use network::{Dimension, InputTensor, NetworkDescription, OutputTensor};
+pub use package::{BadPackage, Normalisation, Package, PackageError, PlaneOrder};
 pub use parser::{Inference, Kpi, LockStep, Parser, Step};
 pub use registers::Registers;
 pub use tensor::{InputView, OutputView, TensorView};

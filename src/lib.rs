@@ -33,6 +33,9 @@ pub mod view;
 
 // -- mechanisms: bytes or values in, values out; no I/O, no clock
 pub mod imx500;
+#[cfg(feature = "jpeg")]
+pub mod jpeg;
+pub mod jpeg_header;
 #[cfg(feature = "std")]
 pub mod slot;
 

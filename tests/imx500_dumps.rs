@@ -6,7 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
+use kinora::imx500::decode::{Classify, Detect, PostProcess, Segment, Target};
 use kinora::imx500::{Inference, InputTensor, Layout, LockStep, Parser, Step, TensorHeader};
+use kinora::{ResultKind, ResultState, Results};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -242,5 +244,62 @@ fn any_cut_of_a_buffer_is_survived() {
         if let Ok(Some(Inference { output: Some(output), .. })) = parser.inference(&bytes[..cut]) {
             assert!(output.tensors().all(|t| t.raws().count() == t.len()), "cut at {cut}");
         }
+    }
+}
+
+fn decode(name: &str, post: &mut dyn PostProcess, results: &mut Results, side: &mut [u8]) {
+    let folder = dumps().unwrap();
+    let sidecar: Value = serde_json::from_slice(&std::fs::read(folder.join(format!("{name}.json"))).unwrap()).unwrap();
+    let bytes = std::fs::read(folder.join(format!("{name}.bin"))).unwrap();
+    let mut parser = Parser::new(layout(&sidecar));
+    let inference = parser.inference(&bytes).unwrap().unwrap();
+    post.decode(&inference.output.unwrap(), Target { results, side }).unwrap();
+}
+
+#[test]
+fn detections_come_out_in_picture_order_and_above_the_threshold() {
+    if dumps().is_none() {
+        return;
+    }
+    let mut results = Results::new();
+    decode("ssd_pi4_2028", &mut Detect::default(), &mut results, &mut []);
+    assert_eq!(results.state(), ResultState::Some(ResultKind::Detections));
+    assert_eq!(results.confidence.as_slice(), [0.910_156_25, 0.71875, 0.53125, 0.351_562_5]);
+    // The tensor's first coordinate is y0: 0.1 for the first box, slightly negative for the last.
+    assert!((results.bbox[0][1] - 0.1).abs() < 1e-4 && results.bbox[3][1] < 0.0);
+    assert!(results.is_consistent(0));
+
+    let strict = &mut Detect { threshold: 0.6, boxes_max: 1, ..Detect::default() };
+    decode("ssd_pi4_2028", strict, &mut results, &mut []);
+    assert_eq!(results.confidence.as_slice(), [0.910_156_25]);
+}
+
+#[test]
+fn the_best_classes_come_first_and_probabilities_sum_to_one() {
+    if dumps().is_none() {
+        return;
+    }
+    let mut results = Results::new();
+    decode("mobilenet_v2_pi4_4056", &mut Classify { softmax: false, top: 5 }, &mut results, &mut []);
+    assert_eq!(results.len(), 5);
+    assert!(results.confidence.windows(2).all(|pair| pair[0] >= pair[1]));
+    decode("mobilenet_v2_pi4_4056", &mut Classify { softmax: true, top: 100 }, &mut results, &mut []);
+    let sum: f32 = results.confidence.iter().sum();
+    assert!(results.len() == 100 && sum > 0.0 && sum < 1.0, "100 of 1000 classes sum to {sum}");
+}
+
+#[test]
+fn a_mask_that_arrives_column_by_column_is_turned() {
+    let Some(folder) = dumps() else { return };
+    let (mut results, mut side) = (Results::new(), vec![0; 320 * 320]);
+    decode("deeplabv3plus_pi4_2028", &mut Segment, &mut results, &mut side);
+    assert_eq!((results.mask_shape, results.is_consistent(side.len())), ([320, 320], true));
+    let bytes = std::fs::read(folder.join("deeplabv3plus_pi4_2028.bin")).unwrap();
+    let mut parser = Parser::new(Layout { width: 2028, strided: true });
+    let tensor = parser.inference(&bytes).unwrap().unwrap().output.unwrap().get(0).unwrap();
+    for (x, y) in [(0, 0), (1, 0), (0, 1), (319, 0), (0, 319), (123, 45), (319, 319)] {
+        let class = tensor.raw(y + 320 * x);
+        let expected = if (1..=254).contains(&class) { class as u8 } else { 255 };
+        assert_eq!(side[y * 320 + x], expected, "{x}, {y}");
     }
 }

@@ -15,6 +15,7 @@
 //! Layout: the sensor driver and both CSI receivers of the Raspberry Pi's kernel, libcamera's parser, and captures of a
 //! real sensor agree on it.
 
+pub mod decode;
 mod flat;
 mod header;
 mod network;

@@ -36,6 +36,7 @@ pub mod imx500;
 #[cfg(feature = "jpeg")]
 pub mod jpeg;
 pub mod jpeg_header;
+pub mod mjpeg;
 #[cfg(feature = "std")]
 pub mod slot;
 
@@ -46,6 +47,8 @@ mod clock;
 pub mod recording;
 #[cfg(feature = "std")]
 pub mod source;
+#[cfg(feature = "std")]
+mod sys;
 
 // -- assembly
 #[cfg(feature = "std")]

@@ -1,5 +1,8 @@
 //! Where frames come from: the trait that cameras, files and simulations implement.
 
+#[cfg(feature = "v4l2")]
+pub mod v4l2;
+
 use crate::frame::PictureInfo;
 use crate::labels::Labels;
 use crate::ledger::Loss;

@@ -54,6 +54,8 @@ mod sys;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
+pub mod playback;
+#[cfg(feature = "std")]
 pub mod sink;
 #[cfg(feature = "std")]
 pub mod timeline;
@@ -65,6 +67,8 @@ pub use error::{Error, Result};
 pub use frame::Frame;
 pub use labels::{Labels, LabelsFull};
 pub use ledger::{Cause, Ledger, Loss};
+#[cfg(feature = "std")]
+pub use playback::Player;
 pub use results::{ResultKind, ResultState, Results};
 #[cfg(feature = "std")]
 pub use sink::{Added, FrameSink, Summary};
@@ -74,6 +78,8 @@ pub use time::{Clock, ClockPair, ManualClock, Span, Speed, Timestamp, WallTime};
 pub mod prelude {
     pub use crate::frame::{Frame, Roi};
     pub use crate::ledger::Cause;
+    #[cfg(feature = "std")]
+    pub use crate::playback::{Command, Player, Rate};
     pub use crate::results::{ResultKind, ResultState};
     #[cfg(feature = "std")]
     pub use crate::source::{Filled, Source, SourceInfo};

@@ -52,6 +52,8 @@ mod sys;
 
 // -- assembly
 #[cfg(feature = "std")]
+pub mod diff;
+#[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
 pub mod playback;

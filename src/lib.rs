@@ -74,6 +74,8 @@ pub use playback::Player;
 pub use results::{ResultKind, ResultState, Results};
 #[cfg(feature = "std")]
 pub use sink::{Added, FrameSink, Summary};
+#[cfg(feature = "std")]
+pub use sys::thread;
 pub use time::{Clock, ClockPair, ManualClock, Span, Speed, Timestamp, WallTime};
 
 /// What a program that records or plays needs to name.

@@ -2,5 +2,6 @@
 
 #![allow(unsafe_code)]
 
+pub mod thread;
 #[cfg(feature = "v4l2")]
 pub(crate) mod v4l2;

@@ -1,0 +1,359 @@
+//! Every command and flag, with its help, as clap reads them.
+//!
+//! Settings stay text here: the same text may come from a flag, the environment or a configuration file, and is checked
+//! in one place whatever its origin (`settings.rs`, then `command.rs`). What belongs to one call only (files, `--from`)
+//! is never taken from a configuration file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+/// Recorder and player for AI cameras: frames and their detections, kept together, played back with exact timing.
+#[derive(Debug, Parser)]
+#[command(name = "kinora", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = after("kinora record --source virtual --duration 5s\nkinora play\nkinora info recordings/recording_2026-03-01_12-00-00.kinora"))]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Sub,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// Results as JSON on standard output; docs/json.md has the fields
+    #[arg(long, global = true, help_heading = "Output")]
+    pub json: bool,
+    /// More messages; twice for debugging
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+    /// No progress and no remarks, only results, warnings and errors
+    #[arg(short, long, global = true, help_heading = "Output", conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Show every setting of this command with its value and where that comes from, then stop
+    #[arg(long, global = true, help_heading = "Output")]
+    pub print_config: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Sub {
+    /// Record a source until it ends, a limit is reached, or Ctrl-C
+    #[command(after_help = after("kinora record\nkinora record --source v4l2:/dev/video0 --size 1280x720 --fps 30 --keep-size 20GiB\npython3 my_modlib_loop.py | kinora record --source - --out safe.kinora"))]
+    Record(RecordArgs),
+    /// Play a recording at its own pace
+    #[command(after_help = after("kinora play\nkinora play match.kinora --from bookmark:goal --speed 1/2 --loop\nkinora play match.kinora --output fd:1 | ffplay -f mjpeg -"))]
+    Play(PlayArgs),
+    /// What a recording holds
+    #[command(after_help = after("kinora info match.kinora\nkinora info match.kinora --json | jq .frames\nkinora info recordings/*.kinora"))]
+    Info(FilesArgs),
+    /// The frames of a recording as text, one line each
+    #[command(after_help = after("kinora cat match.kinora\nkinora cat match.kinora --json --all | jq -c 'select(.record == \"loss\")'\nkinora cat match.kinora --from 10s --to 12s"))]
+    Cat(CatArgs),
+    /// Check every checksum of a recording
+    #[command(after_help = after("kinora verify match.kinora\nkinora verify match.kinora --json | jq '.damaged[].offset'\nfor f in recordings/*.kinora; do kinora verify -q \"$f\" || echo \"$f\"; done"))]
+    Verify(FileArgs),
+    /// Copy all that can be read of a damaged recording into a new one, with a list of what was lost
+    #[command(after_help = after("kinora repair broken.kinora -o mended.kinora\nkinora repair broken.kinora -o mended.kinora --json\nkinora repair broken.kinora -o /mnt/usb/mended.kinora -q"))]
+    Repair(RepairArgs),
+    /// Write a recording in another program's format
+    #[command(after_help = after("kinora export match.kinora --to json -o match.json\nkinora export match.kinora --to json -o - | head -1\nkinora export part.kinora --to json -o part.json"))]
+    Export(ExportArgs),
+    /// Make a recording from modlib's .json or .pkl
+    #[command(after_help = after("kinora import people.json -o people.kinora\nkinora import people.pkl -o people.kinora\nzcat people.json.gz | kinora import - -o people.kinora"))]
+    Import(ImportArgs),
+    /// Copy a part of a recording into a new one
+    #[command(after_help = after("kinora cut match.kinora --from 10s --to 20s -o goal.kinora\nkinora cut match.kinora --from bookmark:goal --to bookmark:end -o goal.kinora\nkinora cut match.kinora --from 0 --to 100 -o first.kinora"))]
+    Cut(CutArgs),
+    /// Compare the detections of two recordings, frame by frame
+    #[command(after_help = after("kinora diff old.kinora new.kinora\nkinora diff old.kinora new.kinora --iou 0.7\nkinora diff old.kinora new.kinora --json | jq .summary"))]
+    Diff(DiffArgs),
+    /// Follow a recording while it is written
+    #[command(after_help = after("kinora tail recordings/recording_2026-03-01_12-00-00.kinora\nkinora tail match.kinora --json | jq -c .detections\nkinora tail match.kinora --from-start"))]
+    Tail(TailArgs),
+    /// Where the memory goes with given settings
+    #[command(after_help = after("kinora memory\nkinora memory --size 1280x720 --format raw\nkinora memory --source v4l2:/dev/video0 --json"))]
+    Memory(MemoryArgs),
+    /// Print a script that completes commands and flags in a shell
+    #[command(after_help = after("kinora completions bash > /etc/bash_completion.d/kinora\nkinora completions zsh > ~/.zfunc/_kinora\nkinora completions fish > ~/.config/fish/completions/kinora.fish"))]
+    Completions(CompletionsArgs),
+}
+
+/// Where frames come from; the same on every command that takes a source.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Source")]
+pub struct SourceArgs {
+    /// auto, v4l2:PATH, virtual[:seed=N], a .kinora or modlib .json FILE, or - for modlib lines on standard input
+    #[arg(long, value_name = "SRC", default_value = "auto")]
+    pub source: Option<String>,
+    /// Picture size where the source has no own
+    #[arg(long, value_name = "WxH", default_value = "640x480")]
+    pub size: Option<String>,
+    /// Frames a second where the source has no own: 30, 29.97 or 30000/1001
+    #[arg(long, value_name = "F", default_value = "30")]
+    pub fps: Option<String>,
+}
+
+/// How frames travel and are compressed; what the memory budget depends on.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineArgs {
+    /// Compress pictures, or keep their pixels
+    #[arg(long, value_name = "FORMAT", default_value = "jpeg", value_parser = ["jpeg", "raw"])]
+    pub format: Option<String>,
+    /// JPEG quality, 1 to 100; colours are halved both ways (4:2:0)
+    #[arg(long, value_name = "Q", default_value = "80")]
+    pub quality: Option<String>,
+    /// Threads that compress, 1 to 4
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub encoders: Option<String>,
+    /// Frames that may wait between two stages, 2 to 64
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub ring: Option<String>,
+    /// Real-time priority of the capture thread, 1 to 99; without the right to it, a warning
+    #[arg(long, value_name = "PRIO")]
+    pub rt: Option<String>,
+    /// Keep the engine's threads on these processors: 2 or 2,3 or 0-3
+    #[arg(long, value_name = "LIST")]
+    pub cpus: Option<String>,
+    /// Keep the frame pool in memory, never swapped; without the right to it, a warning
+    #[arg(long)]
+    pub lock_memory: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RecordArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// A directory for dated names, a new .kinora FILE, a new modlib .json FILE, or - for modlib lines
+    #[arg(long, value_name = "DIR|FILE", default_value = "recordings", value_hint = ValueHint::AnyPath)]
+    pub out: Option<String>,
+    /// Stop after N frames
+    #[arg(long, value_name = "N")]
+    pub frames: Option<String>,
+    /// Stop after this time: 10s, 5m, 1h30m
+    #[arg(long, value_name = "TIME")]
+    pub duration: Option<String>,
+    /// How often written frames are made to survive a power cut: a TIME, every-frame or never
+    #[arg(long, value_name = "WHEN", default_value = "1s")]
+    pub sync: Option<String>,
+    /// Begin a new file at this size
+    #[arg(long, value_name = "SIZE")]
+    pub split_size: Option<String>,
+    /// Begin a new file after this time
+    #[arg(long, value_name = "TIME")]
+    pub split_time: Option<String>,
+    /// Keep the directory's recordings under this size, oldest deleted first
+    #[arg(long, value_name = "SIZE")]
+    pub keep_size: Option<String>,
+    /// Leave this much of the disk free; the recording ends cleanly before
+    #[arg(long, value_name = "SIZE", default_value = "100MB")]
+    pub min_free: Option<String>,
+    /// real: as time passes; manual: as fast as it goes, with the same result every run
+    #[arg(long, value_name = "CLOCK", default_value = "real", value_parser = ["real", "manual"])]
+    pub clock: Option<String>,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct PlayArgs {
+    /// The recording; without it the newest in ./recordings
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// 2, 1/2, 0.25, -1 for backwards, max for no waiting
+    #[arg(long, value_name = "SPEED", default_value = "1", allow_hyphen_values = true)]
+    pub speed: Option<String>,
+    #[command(flatten)]
+    pub range: RangeArgs,
+    /// Begin again at the end
+    #[arg(long = "loop")]
+    pub looped: bool,
+    /// Begin with a still picture; space goes on
+    #[arg(long)]
+    pub start_paused: bool,
+    /// Deliver late frames too, or skip those whose successor is due
+    #[arg(long, value_name = "WHAT", default_value = "keep", value_parser = ["keep", "skip"])]
+    pub late: Option<String>,
+    /// real: wait for each frame's time; manual: same order and times, no waiting
+    #[arg(long, value_name = "CLOCK", default_value = "real", value_parser = ["real", "manual"])]
+    pub clock: Option<String>,
+    /// What to print for each frame [default: none on a terminal, else text]
+    #[arg(long, value_name = "WHAT", value_parser = ["none", "text", "json", "modlib"])]
+    pub print: Option<String>,
+    /// Write the pictures as a JPEG stream to a file, FIFO or file descriptor
+    #[arg(long, value_name = "PATH|fd:N")]
+    pub output: Option<String>,
+    /// Real-time priority of the player, 1 to 99; without the right to it, a warning
+    #[arg(long, value_name = "PRIO")]
+    pub rt: Option<String>,
+    /// Spin instead of sleeping for the last part of each wait, such as 50us
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    pub spin: Option<String>,
+}
+
+/// A part of a recording.
+#[derive(Args, Debug)]
+pub struct RangeArgs {
+    /// First frame: number from 0, time after the start (10s), RFC 3339 time, bookmark:TEXT
+    #[arg(long, value_name = "POS")]
+    pub from: Option<String>,
+    /// End, itself not included; as --from
+    #[arg(long, value_name = "POS")]
+    pub to: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct FileArgs {
+    /// The recording
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct FilesArgs {
+    /// The recordings
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct CatArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[command(flatten)]
+    pub range: RangeArgs,
+    /// Losses, bookmarks and clock records too
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Where a command writes its new file.
+#[derive(Args, Debug)]
+pub struct OutArgs {
+    /// The new file; never one that exists
+    #[arg(short = 'o', long = "out", value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub out_file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct RepairArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[command(flatten)]
+    pub out: OutArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// json: Sony modlib's lines
+    #[arg(long, value_name = "FORMAT", value_parser = ["json"])]
+    pub to: String,
+    /// The new file, or - for standard output
+    #[arg(short = 'o', long = "out", value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub out_file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// modlib .json or .pkl, or - for modlib lines on standard input
+    #[arg(value_name = "IN", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub out: OutArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct CutArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[command(flatten)]
+    pub range: RangeArgs,
+    #[command(flatten)]
+    pub out: OutArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct DiffArgs {
+    /// The recording to compare with
+    #[arg(value_name = "A", value_hint = ValueHint::FilePath)]
+    pub before: PathBuf,
+    /// The recording to compare
+    #[arg(value_name = "B", value_hint = ValueHint::FilePath)]
+    pub after: PathBuf,
+    /// Least overlap (intersection over union) of two boxes that are the same, 0 to 1
+    #[arg(long, value_name = "FRACTION", default_value = "0.5")]
+    pub iou: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct TailArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Begin with the first frame instead of the next one
+    #[arg(long)]
+    pub from_start: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct MemoryArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// What ends every help text: three examples and the exit codes.
+fn after(examples: &str) -> String {
+    let examples = examples.replace('\n', "\n  ");
+    format!(
+        "Examples:\n  {examples}\n\nExit codes:\n  0  done\n  1  failed, or different (diff)\n  2  wrong usage\n  \
+         3  done, but something was lost or damaged"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn clap_finds_no_contradiction_in_the_flags() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_ends_with_three_examples_and_the_exit_codes() {
+        let mut cli = Cli::command();
+        cli.build();
+        let commands: Vec<_> = cli.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
+        assert_eq!(commands.len(), 13);
+        for command in commands.iter().chain([&cli]) {
+            let help = command.clone().render_long_help().to_string();
+            let (_, end) =
+                help.split_once("Examples:").unwrap_or_else(|| panic!("{} has examples", command.get_name()));
+            let (examples, codes) = end.split_once("Exit codes:").unwrap();
+            assert_eq!(examples.trim().lines().count(), 3, "{}", command.get_name());
+            assert_eq!(codes.trim().lines().count(), 4);
+        }
+    }
+
+    #[test]
+    fn every_flag_says_what_it_does() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+}

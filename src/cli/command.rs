@@ -1,0 +1,398 @@
+//! What the user wants, checked: past this file no value is looked at twice.
+
+use std::path::PathBuf;
+
+use kinora::{Span, Speed};
+
+use super::args::{self, Sub};
+use super::settings::Settings;
+use super::units::{self, PlaySpeed, Position};
+
+/// One command with everything that it needs.
+#[derive(Debug)]
+pub enum Command {
+    Record(Record),
+    Play(Play),
+    Info(Vec<PathBuf>),
+    Cat { file: PathBuf, range: Range, all: bool },
+    Verify(PathBuf),
+    Repair { file: PathBuf, out: PathBuf },
+    Export { file: PathBuf, out: Place },
+    Import { file: Place, out: PathBuf },
+    Cut { file: PathBuf, range: Range, out: PathBuf },
+    Diff { before: PathBuf, after: PathBuf, iou: f32 },
+    Tail { file: PathBuf, from_start: bool },
+    Memory { source: SourceChoice, engine: EngineChoice },
+    Completions(clap_complete::Shell),
+}
+
+/// A source as named, and what to ask of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceChoice {
+    pub name: String,
+    pub size: (u32, u32),
+    pub fps: (u32, u32),
+}
+
+/// How frames travel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineChoice {
+    /// Keep pixels instead of compressing.
+    pub raw: bool,
+    pub quality: u8,
+    pub encoders: usize,
+    pub ring: usize,
+    pub rt_priority: Option<u8>,
+    /// Processors by number; empty is all.
+    pub cpus: Vec<usize>,
+    pub lock_memory: bool,
+}
+
+/// A file, or the process's own input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Standard,
+    File(PathBuf),
+}
+
+/// When written frames must survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncChoice {
+    Every(Span),
+    EveryFrame,
+    Never,
+}
+
+#[derive(Debug)]
+pub struct Record {
+    pub source: SourceChoice,
+    pub engine: EngineChoice,
+    pub out: Target,
+    pub frames: Option<u64>,
+    pub duration: Option<Span>,
+    pub sync: SyncChoice,
+    pub split_size: Option<u64>,
+    pub split_time: Option<Span>,
+    pub keep_size: Option<u64>,
+    pub min_free: u64,
+    pub manual_clock: bool,
+}
+
+/// Where a recording goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A dated name in this directory.
+    Directory(PathBuf),
+    /// Exactly this recording.
+    Recording(PathBuf),
+    /// modlib's lines.
+    Modlib(Place),
+}
+
+#[derive(Debug)]
+pub struct Play {
+    pub file: Option<PathBuf>,
+    pub speed: PlaySpeed,
+    pub range: Range,
+    pub looped: bool,
+    pub start_paused: bool,
+    pub skip_late: bool,
+    pub manual_clock: bool,
+    /// `None`: by where the output goes.
+    pub print: Option<Print>,
+    pub output: Option<StreamPlace>,
+    pub rt_priority: Option<u8>,
+    pub spin: Span,
+}
+
+/// What is printed for each frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Print {
+    None,
+    Text,
+    Json,
+    Modlib,
+}
+
+/// Where a JPEG stream goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamPlace {
+    Path(PathBuf),
+    Descriptor(u32),
+}
+
+/// A part of a recording: from a position up to, not including, another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    pub from: Option<Position>,
+    pub to: Option<Position>,
+}
+
+impl Command {
+    /// Checks what was parsed.
+    ///
+    /// # Errors
+    /// The first value that is wrong, where it stands, and what would be right.
+    pub fn check(sub: Sub, settings: &Settings) -> Result<Self, String> {
+        Ok(match sub {
+            Sub::Record(_) => Self::Record(record(settings)?),
+            Sub::Play(args) => Self::Play(play(args, settings)?),
+            Sub::Info(args) => Self::Info(args.files),
+            Sub::Cat(args) => Self::Cat { file: args.file.file, range: range(&args.range)?, all: args.all },
+            Sub::Verify(args) => Self::Verify(args.file),
+            Sub::Repair(args) => Self::Repair { file: args.file.file, out: args.out.out_file },
+            Sub::Export(args) => Self::Export { file: args.file.file, out: place(args.out_file) },
+            Sub::Import(args) => Self::Import { file: place(args.file), out: args.out.out_file },
+            Sub::Cut(args) => {
+                let range = range(&args.range)?;
+                if range == Range::default() {
+                    return Err("cut needs --from, --to or both; to copy a whole recording use cp".into());
+                }
+                Self::Cut { file: args.file.file, range, out: args.out.out_file }
+            }
+            Sub::Diff(args) => {
+                Self::Diff { before: args.before, after: args.after, iou: settings.need("iou", units::fraction)? }
+            }
+            Sub::Tail(args) => Self::Tail { file: args.file.file, from_start: args.from_start },
+            Sub::Memory(_) => Self::Memory { source: source(settings)?, engine: engine(settings)? },
+            Sub::Completions(args) => Self::Completions(args.shell),
+        })
+    }
+}
+
+fn source(settings: &Settings) -> Result<SourceChoice, String> {
+    Ok(SourceChoice {
+        name: settings.need("source", |text| match text {
+            "" => Err("a source has a name: auto, v4l2:PATH, virtual, a FILE or -".into()),
+            _ => Ok(text.to_owned()),
+        })?,
+        size: settings.need("size", units::size)?,
+        fps: settings.need("fps", units::frame_rate)?,
+    })
+}
+
+fn engine(settings: &Settings) -> Result<EngineChoice, String> {
+    Ok(EngineChoice {
+        raw: settings.need("format", |text| one_of(text, &[("jpeg", false), ("raw", true)]))?,
+        quality: settings.need("quality", |text| units::number(text, 1, 100))? as u8,
+        encoders: settings.need("encoders", |text| units::number(text, 1, kinora::limits::ENCODERS_MAX as u64))?
+            as usize,
+        ring: settings.need("ring", |text| units::number(text, 2, 64))? as usize,
+        rt_priority: settings.get("rt", priority)?,
+        cpus: settings.get("cpus", processors)?.unwrap_or_default(),
+        lock_memory: settings.is_on("lock-memory")?,
+    })
+}
+
+fn record(settings: &Settings) -> Result<Record, String> {
+    let record = Record {
+        source: source(settings)?,
+        engine: engine(settings)?,
+        out: settings.need("out", |text| Ok(target(text)))?,
+        frames: settings.get("frames", |text| units::number(text, 1, u64::MAX / 2))?,
+        duration: settings.get("duration", positive_span)?,
+        sync: settings.need("sync", sync)?,
+        split_size: settings.get("split-size", |text| at_least(text, 1 << 20))?,
+        split_time: settings.get("split-time", positive_span)?,
+        keep_size: settings.get("keep-size", |text| at_least(text, 1 << 20))?,
+        min_free: settings.need("min-free", units::bytes)?,
+        manual_clock: is_manual(settings)?,
+    };
+    let directory = matches!(record.out, Target::Directory(_));
+    if record.keep_size.is_some() && !directory {
+        return Err("--keep-size deletes the oldest recordings of a directory; give --out a directory".into());
+    }
+    if matches!(record.out, Target::Modlib(_)) && (record.split_size.is_some() || record.split_time.is_some()) {
+        return Err("modlib's .json cannot be split; record .kinora, then export".into());
+    }
+    if matches!(record.out, Target::Modlib(_)) && record.engine.raw {
+        return Err("modlib's .json holds JPEG; leave out --format raw".into());
+    }
+    Ok(record)
+}
+
+fn play(args: args::PlayArgs, settings: &Settings) -> Result<Play, String> {
+    Ok(Play {
+        file: args.file,
+        speed: settings.need("speed", units::speed)?,
+        range: range(&args.range)?,
+        looped: args.looped,
+        start_paused: args.start_paused,
+        skip_late: settings.need("late", |text| one_of(text, &[("keep", false), ("skip", true)]))?,
+        manual_clock: is_manual(settings)?,
+        print: settings.get("print", |text| {
+            let prints =
+                [("none", Print::None), ("text", Print::Text), ("json", Print::Json), ("modlib", Print::Modlib)];
+            one_of(text, &prints)
+        })?,
+        output: args.output.as_deref().map(stream_place).transpose()?,
+        rt_priority: settings.get("rt", priority)?,
+        spin: settings.need("spin", units::span)?,
+    })
+}
+
+fn range(args: &args::RangeArgs) -> Result<Range, String> {
+    let side = |flag, text: &Option<String>| {
+        text.as_deref().map(|text| units::position(text).map_err(|refusal| format!("{flag}: {refusal}"))).transpose()
+    };
+    Ok(Range { from: side("--from", &args.from)?, to: side("--to", &args.to)? })
+}
+
+/// A name decides: `-` and `.json` are modlib's lines, `.kinora` is a recording, all else a directory.
+fn target(text: &str) -> Target {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        _ if text == "-" => Target::Modlib(Place::Standard),
+        Some("kinora") if !path.is_dir() => Target::Recording(path),
+        Some("json") if !path.is_dir() => Target::Modlib(Place::File(path)),
+        _ => Target::Directory(path),
+    }
+}
+
+fn place(path: PathBuf) -> Place {
+    if path.as_os_str() == "-" { Place::Standard } else { Place::File(path) }
+}
+
+fn stream_place(text: &str) -> Result<StreamPlace, String> {
+    let Some(number) = text.strip_prefix("fd:") else { return Ok(StreamPlace::Path(text.into())) };
+    let number = units::number(number, 0, i32::MAX as u64).map_err(|refusal| format!("--output fd: {refusal}"))?;
+    Ok(StreamPlace::Descriptor(number as u32))
+}
+
+fn sync(text: &str) -> Result<SyncChoice, String> {
+    match text {
+        "every-frame" => Ok(SyncChoice::EveryFrame),
+        "never" => Ok(SyncChoice::Never),
+        time => {
+            positive_span(time).map(SyncChoice::Every).map_err(|refusal| format!("{refusal}, or every-frame or never"))
+        }
+    }
+}
+
+fn positive_span(text: &str) -> Result<Span, String> {
+    match units::span(text)? {
+        Span::ZERO => Err(format!("`{text}` is no time at all; write more than zero")),
+        span => Ok(span),
+    }
+}
+
+fn at_least(text: &str, least: u64) -> Result<u64, String> {
+    match units::bytes(text)? {
+        bytes if bytes < least => Err(format!("`{text}` is too small; write at least {}", units::show_bytes(least))),
+        bytes => Ok(bytes),
+    }
+}
+
+fn priority(text: &str) -> Result<u8, String> {
+    units::number(text, 1, 99).map(|number| number as u8)
+}
+
+/// `2`, `2,3`, `0-3`, `0-1,3`.
+fn processors(text: &str) -> Result<Vec<usize>, String> {
+    let number = |text: &str| units::number(text, 0, 1_023).map(|n| n as usize);
+    let mut list = Vec::new();
+    for part in text.split(',') {
+        match part.split_once('-') {
+            Some((first, last)) => list.extend(number(first)?..=number(last)?),
+            None => list.push(number(part)?),
+        }
+    }
+    match list.is_empty() {
+        true => Err(format!("`{text}` names no processor; write a list such as 2,3 or 0-3")),
+        false => Ok(list),
+    }
+}
+
+fn is_manual(settings: &Settings) -> Result<bool, String> {
+    settings.need("clock", |text| one_of(text, &[("real", false), ("manual", true)]))
+}
+
+fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    choices.iter().find(|(name, _)| *name == text).map(|&(_, value)| value).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        format!("`{text}` is none of: {}", names.join(", "))
+    })
+}
+
+/// Recorded speed, or as near to it as a pacer needs when nothing waits.
+pub fn ratio(speed: PlaySpeed) -> Speed {
+    match speed {
+        PlaySpeed::Ratio(ratio) => ratio,
+        PlaySpeed::Max => Speed::NORMAL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Cli;
+    use crate::cli::settings::Layers;
+    use clap::{CommandFactory, FromArgMatches};
+
+    fn check(line: &str) -> Result<Command, String> {
+        let mut cli = Cli::command();
+        cli.build();
+        let matches = cli.clone().try_get_matches_from(line.split(' ')).map_err(|error| error.to_string())?;
+        let (name, sub) = matches.subcommand().unwrap();
+        let settings = Settings::gather(cli.find_subcommand(name).unwrap(), sub, &Layers::default());
+        Command::check(Cli::from_arg_matches(&matches).unwrap().command, &settings)
+    }
+
+    #[test]
+    fn a_bare_record_has_the_documented_defaults() {
+        let Ok(Command::Record(record)) = check("kinora record") else { panic!("record") };
+        assert_eq!(record.source, SourceChoice { name: "auto".into(), size: (640, 480), fps: (30, 1) });
+        assert_eq!(record.out, Target::Directory("recordings".into()));
+        assert_eq!((record.engine.quality, record.engine.raw, record.min_free), (80, false, 100_000_000));
+        assert_eq!(record.sync, SyncChoice::Every(Span::from_s(1)));
+    }
+
+    #[test]
+    fn the_name_of_the_target_decides_what_it_is() {
+        assert_eq!(target("a.kinora"), Target::Recording("a.kinora".into()));
+        assert_eq!(target("a.json"), Target::Modlib(Place::File("a.json".into())));
+        assert_eq!(target("-"), Target::Modlib(Place::Standard));
+        assert_eq!(target("a.b"), Target::Directory("a.b".into()));
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_the_name_of_the_flag() {
+        for (line, word) in [
+            ("kinora record --quality 0", "--quality"),
+            ("kinora record --size 640", "--size"),
+            ("kinora record --fps=-3", "--fps"),
+            ("kinora record --frames 0", "--frames"),
+            ("kinora record --duration 0s", "--duration"),
+            ("kinora record --sync sometimes", "--sync"),
+            ("kinora record --split-size 5", "--split-size"),
+            ("kinora record --rt 100", "--rt"),
+            ("kinora record --cpus 3-", "--cpus"),
+            ("kinora record --encoders 5", "--encoders"),
+            ("kinora record --out a.kinora --keep-size 1GiB", "--keep-size"),
+            ("kinora record --out a.json --split-time 1m", "split"),
+            ("kinora record --out a.json --format raw", "raw"),
+            ("kinora play --speed 0", "--speed"),
+            ("kinora play --from noon", "--from"),
+            ("kinora play --output fd:x", "--output"),
+            ("kinora cut a -o b", "--from"),
+            ("kinora diff a b --iou 2", "--iou"),
+            ("kinora record --format png", "--format"),
+            ("kinora play --print xml", "--print"),
+            ("kinora export a --to avi -o b", "--to"),
+        ] {
+            let refusal = check(line).map(|_| ()).expect_err(line);
+            assert!(refusal.contains(word), "{line}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn play_takes_every_documented_flag() {
+        let line = "kinora play a.kinora --speed -1 --from 10 --to 2s --loop --start-paused --clock manual --print json \
+                    --output fd:3";
+        let Ok(Command::Play(play)) = check(&line.split_whitespace().collect::<Vec<_>>().join(" ")) else { panic!() };
+        assert_eq!(play.speed, PlaySpeed::Ratio(Speed::new(-1, 1).unwrap()));
+        assert_eq!(play.range, Range { from: Some(Position::Frame(10)), to: Some(Position::Offset(Span::from_s(2))) });
+        assert!(play.looped && play.start_paused && play.manual_clock);
+        assert_eq!((play.print, play.output), (Some(Print::Json), Some(StreamPlace::Descriptor(3))));
+    }
+}

@@ -1,0 +1,280 @@
+//! Where settings come from: `/etc/kinora.toml`, the user's `kinora.toml`, `KINORA_*`, flags; the later wins.
+//!
+//! A setting has the name of its flag everywhere: `--split-size 1GiB`, `KINORA_SPLIT_SIZE=1GiB`, `split-size = "1GiB"`.
+//! Each value remembers its origin, for `--print-config` and for messages about it. A key that no command knows is an
+//! error, so that a misspelt setting is never silently without effect.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+
+/// All settings that may come from elsewhere than a flag.
+const KEYS: [&str; 24] = [
+    "source",
+    "size",
+    "fps",
+    "out",
+    "frames",
+    "duration",
+    "sync",
+    "split-size",
+    "split-time",
+    "keep-size",
+    "min-free",
+    "clock",
+    "format",
+    "quality",
+    "encoders",
+    "ring",
+    "rt",
+    "cpus",
+    "lock-memory",
+    "speed",
+    "late",
+    "print",
+    "spin",
+    "iou",
+];
+
+/// Variables of the project's own tests and scripts, which are no settings.
+const NOT_SETTINGS: [&str; 2] = ["KINORA_SHARED", "KINORA_REQUIRE_SHARED"];
+
+/// Where a value was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    File(PathBuf),
+    Environment(String),
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => write!(f, "default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "{name}"),
+            Self::Flag => write!(f, "flag"),
+        }
+    }
+}
+
+/// A value and where it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub text: String,
+    pub origin: Origin,
+}
+
+/// The settings of one command.
+#[derive(Debug, Default)]
+pub struct Settings {
+    values: BTreeMap<&'static str, Setting>,
+}
+
+/// What the environment and the files say, whatever the command.
+#[derive(Debug, Default)]
+pub struct Layers {
+    values: BTreeMap<&'static str, Setting>,
+}
+
+impl Layers {
+    /// Reads the two files and the environment of this process.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no TOML, or a key or variable that is no setting.
+    pub fn of_this_machine() -> Result<Self, String> {
+        let mut layers = Self::default();
+        for path in [Some(PathBuf::from("/etc/kinora.toml")), user_file()].into_iter().flatten() {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => layers.add_file(&path, &text)?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(format!("{}: {error}; make it readable or remove it", path.display())),
+            }
+        }
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("KINORA_"))?;
+            Some((name, value.to_string_lossy().into_owned()))
+        });
+        layers.add_environment(variables)?;
+        Ok(layers)
+    }
+
+    fn add_file(&mut self, path: &Path, text: &str) -> Result<(), String> {
+        let table: toml::Table = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
+        for (key, value) in table {
+            let known = known(&key).ok_or_else(|| {
+                format!("{}: no setting is called `{key}`; there are: {}", path.display(), KEYS.join(", "))
+            })?;
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Float(number) => number.to_string(),
+                toml::Value::Boolean(truth) => truth.to_string(),
+                other => {
+                    let kind = other.type_str();
+                    return Err(format!(
+                        "{}: `{key}` is of type {kind}; write it as on the command line",
+                        path.display()
+                    ));
+                }
+            };
+            self.values.insert(known, Setting { text, origin: Origin::File(path.to_owned()) });
+        }
+        Ok(())
+    }
+
+    fn add_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), String> {
+        for (name, text) in variables {
+            if NOT_SETTINGS.contains(&name.as_str()) {
+                continue;
+            }
+            let key = name.trim_start_matches("KINORA_").to_ascii_lowercase().replace('_', "-");
+            let known = known(&key).ok_or_else(|| format!("{name}: no setting is called `{key}`; unset it"))?;
+            self.values.insert(known, Setting { text, origin: Origin::Environment(name) });
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// The settings that `command` has, each from the strongest layer that knows it.
+    pub fn gather(command: &Command, matches: &ArgMatches, layers: &Layers) -> Self {
+        let mut values = BTreeMap::new();
+        for arg in command.get_arguments() {
+            let Some(key) = arg.get_long().and_then(known) else { continue };
+            let id = arg.get_id().as_str();
+            // `-o OUT` of other commands is called --out too, but names one file for one call.
+            if id == "out_file" {
+                continue;
+            }
+            let given = matches.value_source(id) == Some(ValueSource::CommandLine);
+            let texts = matches.get_raw(id).into_iter().flatten();
+            let from_clap = texts.last().map(|text| text.to_string_lossy().into_owned());
+            let setting = match (given, layers.values.get(key), from_clap) {
+                (true, _, Some(text)) => Setting { text, origin: Origin::Flag },
+                (true, _, None) => Setting { text: "true".into(), origin: Origin::Flag },
+                (false, Some(setting), _) => setting.clone(),
+                (false, None, Some(text)) => Setting { text, origin: Origin::Default },
+                (false, None, None) => continue,
+            };
+            values.insert(key, setting);
+        }
+        Self { values }
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Setting)> {
+        self.values.iter().map(|(&key, setting)| (key, setting))
+    }
+
+    /// The value of `key`, read by `parse`; `None` when nobody set it.
+    ///
+    /// # Errors
+    /// The value is none; the message names the place where it stands.
+    pub fn get<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+        let Some(Setting { text, origin }) = self.values.get(key) else { return Ok(None) };
+        parse(text).map(Some).map_err(|refusal| match origin {
+            Origin::Default | Origin::Flag => format!("--{key}: {refusal}"),
+            Origin::Environment(name) => format!("{name}: {refusal}"),
+            Origin::File(path) => format!("{}: {key}: {refusal}", path.display()),
+        })
+    }
+
+    /// The value of a key that has a default.
+    ///
+    /// # Errors
+    /// As [`Settings::get`].
+    pub fn need<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
+        self.get(key, parse)?.ok_or_else(|| format!("--{key} is needed"))
+    }
+
+    /// Whether a switch is on.
+    ///
+    /// # Errors
+    /// A value that is neither true nor false.
+    pub fn is_on(&self, key: &str) -> Result<bool, String> {
+        let on = self.get(key, |text| match text {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" | "" => Ok(false),
+            _ => Err(format!("`{text}` is neither true nor false")),
+        })?;
+        Ok(on.unwrap_or(false))
+    }
+}
+
+/// `$XDG_CONFIG_HOME/kinora.toml`, or `~/.config/kinora.toml`.
+fn user_file() -> Option<PathBuf> {
+    let named = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let directory = named("XDG_CONFIG_HOME").or_else(|| named("HOME").map(|home| home.join(".config")))?;
+    Some(directory.join("kinora.toml"))
+}
+
+fn known(key: &str) -> Option<&'static str> {
+    KEYS.into_iter().find(|&k| k == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Cli;
+    use clap::CommandFactory;
+
+    fn record(arguments: &[&str], layers: &Layers) -> Settings {
+        let mut cli = Cli::command();
+        cli.build();
+        let matches = cli.clone().get_matches_from(["kinora", "record"].iter().chain(arguments));
+        let (_, matches) = matches.subcommand().unwrap();
+        Settings::gather(cli.find_subcommand("record").unwrap(), matches, layers)
+    }
+
+    fn origin_of(settings: &Settings, key: &str) -> (String, Origin) {
+        let (_, setting) = settings.iter().find(|(k, _)| *k == key).unwrap();
+        (setting.text.clone(), setting.origin.clone())
+    }
+
+    #[test]
+    fn the_later_layer_wins_and_each_value_knows_its_origin() {
+        let mut layers = Layers::default();
+        layers
+            .add_file(Path::new("system"), "quality = 50\nsize = \"320x240\"\nlock-memory = true\nfps = 12.5")
+            .unwrap();
+        layers.add_file(Path::new("user"), "quality = 60\nformat = 'raw'").unwrap();
+        layers.add_environment([("KINORA_FORMAT".into(), "jpeg".into())].into_iter()).unwrap();
+        let settings = record(&["--quality", "70"], &layers);
+        assert_eq!(origin_of(&settings, "quality"), ("70".into(), Origin::Flag));
+        assert_eq!(origin_of(&settings, "format"), ("jpeg".into(), Origin::Environment("KINORA_FORMAT".into())));
+        assert_eq!(origin_of(&settings, "size"), ("320x240".into(), Origin::File("system".into())));
+        assert_eq!(origin_of(&settings, "ring"), ("8".into(), Origin::Default));
+        assert_eq!(settings.is_on("lock-memory"), Ok(true));
+        let settings = record(&[], &layers);
+        assert_eq!(origin_of(&settings, "quality"), ("60".into(), Origin::File("user".into())));
+    }
+
+    #[test]
+    fn a_switch_on_the_command_line_is_on() {
+        assert_eq!(record(&["--lock-memory"], &Layers::default()).is_on("lock-memory"), Ok(true));
+        assert_eq!(record(&[], &Layers::default()).is_on("lock-memory"), Ok(false));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_the_file() {
+        let error = Layers::default().add_file(Path::new("user.toml"), "qualty = 3").unwrap_err();
+        assert!(error.contains("user.toml") && error.contains("`qualty`") && error.contains("quality"), "{error}");
+        assert!(Layers::default().add_environment([("KINORA_QUALTY".into(), "3".into())].into_iter()).is_err());
+        assert!(Layers::default().add_file(Path::new("x"), "quality = [1]").is_err());
+        assert!(Layers::default().add_file(Path::new("x"), "quality = ").is_err());
+    }
+
+    #[test]
+    fn a_wrong_value_names_the_place_where_it_stands() {
+        let mut layers = Layers::default();
+        layers.add_file(Path::new("user.toml"), "quality = 300").unwrap();
+        let settings = record(&[], &layers);
+        let error = settings.need("quality", |text| crate::cli::units::number(text, 1, 100)).unwrap_err();
+        assert_eq!(error, "user.toml: quality: `300` is not a whole number from 1 to 100");
+    }
+}

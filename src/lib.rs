@@ -37,6 +37,7 @@ pub mod imx500;
 pub mod jpeg;
 pub mod jpeg_header;
 pub mod mjpeg;
+pub mod replay;
 #[cfg(feature = "std")]
 pub mod slot;
 

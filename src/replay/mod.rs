@@ -1,0 +1,4 @@
+//! Instant replay: the operator over the rolling window.
+
+pub mod machine;
+pub mod settings;

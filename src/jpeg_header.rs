@@ -21,6 +21,9 @@ pub struct JpegHeader {
     pub components: u8,
     /// Bytes from SOI to EOI, both included. Cameras pad what they send after EOI with zeros; those are beyond it.
     pub bytes: usize,
+    /// Where Huffman tables have to be put in (before the first scan), if the picture needs some and has none: cameras
+    /// leave them out, because they are always the same.
+    pub tables_missing_at: Option<usize>,
 }
 
 /// Why bytes are not a JPEG picture that can be used, and where.
@@ -81,6 +84,10 @@ impl core::error::Error for JpegHeaderError {}
 const START: u8 = 0xd8;
 const END: u8 = 0xd9;
 const SCAN: u8 = 0xda;
+/// DHT.
+const TABLES: u8 = 0xc4;
+/// The first of the frame kinds that are coded without Huffman tables.
+const ARITHMETIC: u8 = 0xc9;
 
 impl JpegHeader {
     /// Reads the markers of `bytes`, which are to be one picture, perhaps followed by padding of zeros.
@@ -99,17 +106,24 @@ impl JpegHeader {
             return Err(JpegHeaderError::NoEnd { length: bytes.len() });
         }
         let mut header = None;
+        let mut has_tables = false;
         let mut offset = 2;
-        loop {
+        let scan_at = loop {
+            let at = offset;
             let (marker, body) = segment(&bytes[..length], &mut offset)?;
             match marker {
-                SCAN => break,
-                _ if is_frame(marker) => header = Some(frame(marker, body, offset - body.len() - 4)?),
+                SCAN => break at,
+                TABLES => has_tables = true,
+                _ if is_frame(marker) => {
+                    header = Some((frame(marker, body, offset - body.len() - 4)?, marker >= ARITHMETIC));
+                }
                 _ => {}
             }
-        }
-        let (width, height, components) = header.ok_or(JpegHeaderError::BadSegment { offset })?;
-        Ok(Self { width, height, components, bytes: length })
+        };
+        let (frame, arithmetic) = header.ok_or(JpegHeaderError::BadSegment { offset })?;
+        let (width, height, components) = frame;
+        let tables_missing_at = (!has_tables && !arithmetic).then_some(scan_at);
+        Ok(Self { width, height, components, bytes: length, tables_missing_at })
     }
 }
 
@@ -166,7 +180,10 @@ mod tests {
     #[test]
     fn size_and_length_come_from_the_markers_and_padding_is_left_out() {
         let header = JpegHeader::read(&TINY).unwrap();
-        assert_eq!(header, JpegHeader { width: 640, height: 480, components: 1, bytes: 29 });
+        assert_eq!(
+            header,
+            JpegHeader { width: 640, height: 480, components: 1, bytes: 29, tables_missing_at: Some(21) }
+        );
         assert_eq!(JpegHeader::read(&TINY[..29]), Ok(header));
     }
 

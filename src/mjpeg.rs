@@ -1,10 +1,10 @@
-//! Motion JPEG as cameras send it: finds the picture in a buffer, its size, and whether its Huffman tables are missing.
+//! Motion JPEG as cameras send it: finds the picture in a buffer and puts in the Huffman tables that many leave out.
 //!
-//! Cameras pad buffers behind the end marker, and many leave out the Huffman tables that never change (AVI's "MJPG").
-//! Programs that read single JPEG files need them, so [`Mjpeg::write_to`] puts the standard tables of the JPEG
-//! specification (ITU-T T.81, annex K.3) in. Nothing is decoded here: the entropy-coded bytes pass as they are.
+//! Cameras pad buffers behind the end marker, and those that speak AVI's "MJPG" do not send the tables, since they never
+//! change. Programs that read single JPEG files need them; so [`Mjpeg::write_to`] adds the standard ones of the JPEG
+//! specification (ITU-T T.81, annex K.3). Nothing is decoded here: the entropy-coded bytes pass as they are.
 
-use core::fmt;
+use crate::jpeg_header::{JpegHeader, JpegHeaderError};
 
 /// Bytes of the standard tables, which [`Mjpeg::write_to`] may add.
 pub const TABLES_BYTES: usize = TABLES.len();
@@ -14,123 +14,38 @@ pub const TABLES_BYTES: usize = TABLES.len();
 pub struct Mjpeg<'a> {
     /// From SOI to EOI.
     pub bytes: &'a [u8],
-    /// Pixels in a row, from the frame header.
-    pub width: u32,
-    /// Rows, from the frame header.
-    pub height: u32,
-    /// Where the tables go if they are missing: before the scan header.
-    missing_tables_at: Option<usize>,
+    /// What its markers say.
+    pub header: JpegHeader,
 }
-
-/// Why a buffer holds no whole picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MjpegError {
-    /// The first bytes are not `ff d8`.
-    NoStart,
-    /// No `ff d9`: the picture is cut.
-    NoEnd,
-    /// No marker where one has to be.
-    NotAMarker {
-        /// Offset of the byte that should be `ff`.
-        at: usize,
-    },
-    /// A segment claims more bytes than there are, or fewer than its own length field.
-    BadLength {
-        /// Offset of the segment's marker.
-        at: usize,
-    },
-    /// The scan begins before any frame header.
-    NoFrameHeader,
-    /// Width or height is zero.
-    NoSize,
-}
-
-impl fmt::Display for MjpegError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoStart => f.write_str("no JPEG picture: the first bytes are not ff d8"),
-            Self::NoEnd => f.write_str("the JPEG picture is cut: no ff d9"),
-            Self::NotAMarker { at } => write!(f, "no JPEG marker at byte {at}"),
-            Self::BadLength { at } => write!(f, "the JPEG segment at byte {at} does not fit the picture"),
-            Self::NoFrameHeader => f.write_str("the JPEG picture has no frame header"),
-            Self::NoSize => f.write_str("the JPEG picture is 0 pixels wide or high"),
-        }
-    }
-}
-
-impl core::error::Error for MjpegError {}
 
 impl<'a> Mjpeg<'a> {
-    /// Finds the picture in `buffer`: it starts there, and ends with the last end marker; what follows is padding.
+    /// Finds the picture in `buffer`: it starts there and ends with the last end marker; what follows is padding.
     ///
     /// # Errors
     /// There is no whole picture; which part is missing, and where.
-    pub fn find(buffer: &'a [u8]) -> Result<Self, MjpegError> {
-        if !buffer.starts_with(&[0xff, 0xd8]) {
-            return Err(MjpegError::NoStart);
-        }
-        let end = buffer.windows(2).rposition(|pair| pair == [0xff, 0xd9]).ok_or(MjpegError::NoEnd)?;
-        Self::headers(&buffer[..end + 2])
-    }
-
-    /// Walks the segments up to the scan, each at least four bytes long: marker and length.
-    fn headers(bytes: &'a [u8]) -> Result<Self, MjpegError> {
-        let (mut size, mut tables, mut at) = (None, false, 2);
-        loop {
-            let &[mark, kind, ref rest @ ..] = &bytes[at..] else { return Err(MjpegError::NotAMarker { at }) };
-            match (mark, kind) {
-                // Any number of fill bytes may stand before a marker.
-                (0xff, 0xff) => at += 1,
-                (0xff, 0xda) => break,
-                (0xff, 0x01..=0xfe) => {
-                    let body = segment(rest).ok_or(MjpegError::BadLength { at })?;
-                    match kind {
-                        0xc4 => tables = true,
-                        0xc0..=0xc3 => size = Some(frame_size(body).ok_or(MjpegError::BadLength { at })?),
-                        _ => {}
-                    }
-                    at += 4 + body.len();
-                }
-                _ => return Err(MjpegError::NotAMarker { at }),
-            }
-        }
-        let (width, height) = size.ok_or(MjpegError::NoFrameHeader)?;
-        if width == 0 || height == 0 {
-            return Err(MjpegError::NoSize);
-        }
-        Ok(Self { bytes, width, height, missing_tables_at: (!tables).then_some(at) })
+    pub fn find(buffer: &'a [u8]) -> Result<Self, JpegHeaderError> {
+        let end = buffer.windows(2).rposition(|pair| pair == [0xff, 0xd9]).map_or(buffer.len(), |at| at + 2);
+        let header = JpegHeader::read(&buffer[..end])?;
+        Ok(Self { bytes: &buffer[..header.bytes], header })
     }
 
     /// Bytes that [`Mjpeg::write_to`] needs.
     pub fn written_len(&self) -> usize {
-        self.bytes.len() + if self.missing_tables_at.is_some() { TABLES_BYTES } else { 0 }
+        self.bytes.len() + if self.header.tables_missing_at.is_some() { TABLES_BYTES } else { 0 }
     }
 
     /// Copies the picture to the front of `target`, with tables, and returns its length; `None` when it does not fit.
     pub fn write_to(&self, target: &mut [u8]) -> Option<usize> {
         let target = target.get_mut(..self.written_len())?;
-        let (head, scan) = self.bytes.split_at(self.missing_tables_at.unwrap_or(0));
+        let (head, scan) = self.bytes.split_at(self.header.tables_missing_at.unwrap_or(0));
         target[..head.len()].copy_from_slice(head);
         let scan_at = target.len() - scan.len();
-        if self.missing_tables_at.is_some() {
+        if self.header.tables_missing_at.is_some() {
             target[head.len()..scan_at].copy_from_slice(&TABLES);
         }
         target[scan_at..].copy_from_slice(scan);
         Some(target.len())
     }
-}
-
-/// The body of the segment whose length field `bytes` starts with.
-fn segment(bytes: &[u8]) -> Option<&[u8]> {
-    let length = usize::from(u16::from_be_bytes([*bytes.first()?, *bytes.get(1)?]));
-    bytes.get(2..length)
-}
-
-/// Width and height out of a frame header: precision (1 byte), height (2), width (2), components.
-fn frame_size(body: &[u8]) -> Option<(u32, u32)> {
-    let &[_, h1, h0, w1, w0, ..] = body else { return None };
-    Some((u32::from(u16::from_be_bytes([w1, w0])), u32::from(u16::from_be_bytes([h1, h0]))))
 }
 
 /// One DHT segment with the four tables of T.81, K.3.
@@ -184,12 +99,16 @@ mod tests {
     }
 
     #[test]
-    fn padding_behind_the_end_marker_is_left_out() {
+    fn padding_of_any_kind_behind_the_end_marker_is_left_out() {
         let mut bytes = picture(&[&FRAME, &TABLES, &SCAN]);
         let whole = bytes.len();
         bytes.extend_from_slice(&[0; 100]);
+        bytes.extend_from_slice(&[7; 9]);
         let found = Mjpeg::find(&bytes).unwrap();
-        assert_eq!((found.bytes.len(), found.written_len(), found.width, found.height), (whole, whole, 640, 480));
+        assert_eq!(
+            (found.bytes.len(), found.written_len(), found.header.width, found.header.height),
+            (whole, whole, 640, 480)
+        );
         let mut copy = vec![0; whole];
         assert_eq!(found.write_to(&mut copy), Some(whole));
         assert_eq!(copy, bytes[..whole]);
@@ -252,11 +171,11 @@ mod tests {
             let mut changed = bytes.clone();
             changed[at] ^= 0x5a;
             if let Ok(found) = Mjpeg::find(&changed) {
-                assert!(found.bytes.len() <= changed.len() && found.width > 0 && found.height > 0);
+                assert!(
+                    found.bytes.len() <= changed.len()
+                        && found.header.tables_missing_at.is_none_or(|at| at < changed.len())
+                );
             }
         }
-        assert_eq!(Mjpeg::find(&picture(&[&SCAN])), Err(MjpegError::NoFrameHeader));
-        assert_eq!(Mjpeg::find(&picture(&[&[0x12, 0x34], &SCAN])), Err(MjpegError::NotAMarker { at: 2 }));
-        assert_eq!(Mjpeg::find(&[0xff, 0xd8, 0xff, 0xe0, 0, 1, 0xff, 0xd9]), Err(MjpegError::BadLength { at: 2 }));
     }
 }

@@ -407,11 +407,12 @@ fn copy(bytes: &[u8], picture: &PictureInfo, slot: &mut Slot) -> Result<(), Caus
         return Ok(());
     }
     let found = Mjpeg::find(bytes).map_err(|_| Cause::Corrupt)?;
-    if (found.width, found.height) != (picture.width, picture.height) {
+    let (width, height) = (found.header.width, found.header.height);
+    if (width, height) != (picture.width, picture.height) {
         return Err(Cause::FormatChanged);
     }
     let length = found.write_to(slot.jpeg_mut()).ok_or(Cause::TooBig)?;
-    slot.set_jpeg(length, found.width, found.height);
+    slot.set_jpeg(length, width, height);
     Ok(())
 }
 

@@ -95,13 +95,13 @@ fn a_short_buffer_is_corrupt_and_a_small_slot_too_small() {
 #[test]
 fn a_jpeg_is_checked_for_its_ends_and_its_size() {
     let jpeg =
-        [&[0xff, 0xd8, 0xff, 0xc0, 0, 8, 8, 0, 2, 0, 4, 1][..], &[0xff, 0xda, 0, 2, 0, 0xff, 0xd9, 0, 0]].concat();
+        [&[0xff, 0xd8, 0xff, 0xc0, 0, 9, 8, 0, 2, 0, 4, 1, 0][..], &[0xff, 0xda, 0, 2, 0, 0xff, 0xd9, 0, 0]].concat();
     let picture = PictureInfo::packed(PixelFormat::Jpeg, 4, 2);
     let mut slot = Slot::new(&SlotSizes { jpeg: 64 + TABLES_BYTES, ..SlotSizes::default() });
     assert_eq!(copy(&jpeg, &picture, &mut slot), Ok(()));
     let stored = slot.frame(None).jpeg.unwrap();
     assert_eq!((stored.width, stored.height, stored.bytes.len()), (4, 2, jpeg.len() - 2 + TABLES_BYTES));
-    assert_eq!(copy(&jpeg[..12], &picture, &mut slot), Err(Cause::Corrupt));
+    assert_eq!(copy(&jpeg[..13], &picture, &mut slot), Err(Cause::Corrupt));
     let other = PictureInfo::packed(PixelFormat::Jpeg, 8, 2);
     assert_eq!(copy(&jpeg, &other, &mut slot), Err(Cause::FormatChanged));
     let mut small = Slot::new(&SlotSizes { jpeg: 8, ..SlotSizes::default() });

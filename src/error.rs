@@ -10,6 +10,10 @@ pub enum Error {
     /// A source cannot be used or cannot go on.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A picture cannot be compressed or decompressed.
+    #[cfg(feature = "jpeg")]
+    #[error(transparent)]
+    Jpeg(#[from] crate::jpeg::JpegError),
     /// A frame is larger than the memory that was set aside for it.
     #[error(transparent)]
     TooBig(#[from] TooBig),

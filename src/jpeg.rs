@@ -7,36 +7,9 @@
 use turbojpeg::{Compressor, Decompressor, Image, OutputBuf, Subsamp, YuvPlanesImage};
 
 use crate::frame::{PictureInfo, PixelFormat, Pixels};
-use crate::jpeg_header::{JpegHeader, JpegHeaderError};
+pub use crate::jpeg_header::{JpegHeader, JpegHeaderError, JpegOptions, Subsampling};
 use crate::ledger::Cause;
 use crate::slot::Slot;
-
-/// How coarse the colours are beside the brightness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Subsampling {
-    /// One colour for 2 × 2 pixels: what cameras and video do.
-    #[default]
-    S420,
-    /// One colour for 2 × 1 pixels.
-    S422,
-    /// One colour a pixel. YUYV has only one for 2 × 1 and NV12 and YUV420 only one for 2 × 2; they stay at that.
-    S444,
-}
-
-/// How pictures are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JpegOptions {
-    /// `1..=100`, libjpeg's scale. Default 80: about 30 KB for a street at 640 × 480.
-    pub quality: u8,
-    /// Default 4:2:0.
-    pub subsampling: Subsampling,
-}
-
-impl Default for JpegOptions {
-    fn default() -> Self {
-        Self { quality: 80, subsampling: Subsampling::S420 }
-    }
-}
 
 /// Why a picture was not compressed or decompressed.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,5 @@
-//! What the markers of a JPEG picture say, without decoding it: cheap enough for every frame, core only.
+//! What is known about JPEG pictures without the library that makes them: how they are wanted, and what their markers say.
+//! Cheap enough for every frame, core only.
 //!
 //! [`JpegHeader::read`] walks the segments from SOI to the first scan and looks for EOI at the end. It proves that the bytes
 //! have the frame of a JPEG picture of a size within our limits; whether the entropy-coded data inside is sound only a
@@ -9,6 +10,33 @@
 use core::fmt;
 
 use crate::limits::SIDE_PIXELS_MAX;
+
+/// How coarse the colours are beside the brightness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Subsampling {
+    /// One colour for 2 × 2 pixels: what cameras and video do.
+    #[default]
+    S420,
+    /// One colour for 2 × 1 pixels.
+    S422,
+    /// One colour a pixel. YUYV has only one for 2 × 1 and NV12 and YUV420 only one for 2 × 2; they stay at that.
+    S444,
+}
+
+/// How pictures are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JpegOptions {
+    /// `1..=100`, libjpeg's scale. Default 80: about 30 KB for a street at 640 × 480.
+    pub quality: u8,
+    /// Default 4:2:0.
+    pub subsampling: Subsampling,
+}
+
+impl Default for JpegOptions {
+    fn default() -> Self {
+        Self { quality: 80, subsampling: Subsampling::S420 }
+    }
+}
 
 /// Size and kind of a JPEG picture, from its own markers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -149,6 +149,11 @@ impl Ledger {
         self.pending.pop_front()
     }
 
+    /// Number of losses that were not taken yet.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Frames lost for `cause` since the start.
     pub const fn total(&self, cause: Cause) -> u64 {
         self.totals[cause as usize - 1]

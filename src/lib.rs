@@ -39,6 +39,8 @@ pub mod jpeg_header;
 pub mod mjpeg;
 pub mod replay;
 #[cfg(feature = "std")]
+mod ring;
+#[cfg(feature = "std")]
 pub mod slot;
 
 // -- edges: clocks, devices, files
@@ -54,6 +56,11 @@ mod sys;
 // -- assembly
 #[cfg(feature = "std")]
 pub mod diff;
+mod wake;
+
+// -- assembly
+#[cfg(feature = "std")]
+mod engine;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
@@ -65,6 +72,8 @@ pub mod timeline;
 
 #[cfg(feature = "std")]
 pub use clock::SystemClock;
+#[cfg(feature = "std")]
+pub use engine::{Capture, PictureFormat, Policy, Settings, Stream, StreamStats, ThreadSettings};
 #[cfg(feature = "std")]
 pub use error::{Error, Result};
 pub use frame::Frame;
@@ -81,11 +90,15 @@ pub use time::{Clock, ClockPair, ManualClock, Span, Speed, Timestamp, WallTime};
 
 /// What a program that records or plays needs to name.
 pub mod prelude {
+    #[cfg(feature = "std")]
+    pub use crate::engine::{Capture, Policy, Stream};
     pub use crate::frame::{Frame, Roi};
     pub use crate::ledger::Cause;
     #[cfg(feature = "std")]
     pub use crate::playback::{Command, Player, Rate};
     pub use crate::results::{ResultKind, ResultState};
+    #[cfg(feature = "std")]
+    pub use crate::slot::Slot;
     #[cfg(feature = "std")]
     pub use crate::source::{Filled, Source, SourceInfo};
     pub use crate::time::{Clock, Span, Speed, Timestamp};

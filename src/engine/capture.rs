@@ -1,0 +1,117 @@
+//! A source and how it is to be run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::settings::Settings;
+use super::stream::Stream;
+use crate::clock::SystemClock;
+use crate::error::{Error, Result};
+use crate::source::{Source, SourceInfo};
+use crate::time::Clock;
+
+/// A source that is ready to start, from [`open_source`](crate::open_source) or [`Capture::new`].
+///
+/// ```
+/// use kinora::prelude::*;
+///
+/// /// Counts, without a picture.
+/// struct Counter {
+///     info: SourceInfo,
+///     next: u64,
+/// }
+///
+/// impl Source for Counter {
+///     fn describe(&self) -> &SourceInfo {
+///         &self.info
+///     }
+///
+///     fn start(&mut self, _now: kinora::ClockPair) -> Result<(), kinora::source::SourceError> {
+///         Ok(())
+///     }
+///
+///     fn fill(&mut self, slot: &mut Slot, _wait: Span) -> Result<Filled, kinora::source::SourceError> {
+///         if self.next == 3 {
+///             return Ok(Filled::End);
+///         }
+///         slot.meta.sequence = self.next;
+///         slot.meta.captured_at = Timestamp::from_ns(self.next as i64 * 1_000_000);
+///         self.next += 1;
+///         Ok(Filled::Frame)
+///     }
+/// }
+///
+/// # fn main() -> kinora::Result<()> {
+/// let mut info = SourceInfo::new("counter");
+/// info.live = false;
+/// let mut stream = Capture::new(Counter { info, next: 0 }).start()?;
+/// let mut seen = Vec::new();
+/// while let Some(frame) = stream.next()? {
+///     seen.push(frame.meta.sequence);
+/// }
+/// assert_eq!(seen, [0, 1, 2]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Capture {
+    source: Option<Box<dyn Source>>,
+    info: Box<SourceInfo>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+}
+
+impl Capture {
+    /// A source with default settings on the system's clock.
+    pub fn new(source: impl Source + 'static) -> Self {
+        let info = Box::new(source.describe().clone());
+        Self { source: Some(Box::new(source)), info, clock: Arc::new(SystemClock), settings: Settings::default() }
+    }
+
+    /// Runs on another clock. On a [`ManualClock`](crate::ManualClock) nothing waits, no thread is started, and two runs
+    /// are equal.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Runs with other settings.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// What the source delivers, as known before it is started.
+    pub fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    /// Starts the source; frames come out of the stream. Here all memory is made; afterwards nothing allocates.
+    ///
+    /// # Errors
+    /// The source cannot be used, a setting is out of its range, or it was started before.
+    pub fn start(&mut self) -> Result<Stream> {
+        let source = self.take_source()?;
+        Stream::start(source, Arc::clone(&self.clock), &self.settings)
+    }
+
+    pub(super) fn take_source(&mut self) -> Result<Box<dyn Source>> {
+        let name = &self.info.name;
+        self.source.take().ok_or_else(|| Error::Setting(format!("{name} was started already; open it again")))
+    }
+
+    pub(super) fn parts(&self) -> (&Arc<dyn Clock>, &Settings) {
+        (&self.clock, &self.settings)
+    }
+
+    pub(super) fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capture").field("source", &self.info.name).field("settings", &self.settings).finish()
+    }
+}

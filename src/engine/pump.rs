@@ -1,0 +1,167 @@
+//! One step of a source: fill a slot, notice what is missing, hold it until it is due.
+//!
+//! The same code runs in the capture thread and, under a manual clock, in the caller's.
+
+use std::sync::Arc;
+
+use super::rates::Rate;
+use super::settings::Settings;
+use super::zone::Zone;
+use crate::ledger::{Cause, Ledger, Loss};
+use crate::slot::Slot;
+use crate::source::{Filled, Source, SourceError, SourceInfo};
+use crate::time::{Clock, ClockPair, Span, Timestamp};
+
+/// What a step brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pumped {
+    /// The slot holds a frame, and it is time for it.
+    Frame,
+    /// Nothing yet; the slot may hold a frame that is not due, so it must be the same one next time.
+    Nothing,
+    /// There will be no more frames.
+    End,
+}
+
+/// A started source and what is remembered of its frames.
+pub struct Pump {
+    source: Box<dyn Source>,
+    clock: Arc<dyn Clock>,
+    /// Frames bear the times of this clock, not recorded ones: rates and the zone are filled in.
+    is_of_now: bool,
+    zone: Zone,
+    frame_rate: Rate,
+    result_rate: Rate,
+    /// The newest frame, lost ones included.
+    newest: Option<(u64, Timestamp)>,
+    first_at: Option<Timestamp>,
+    /// The slot holds a frame that is not due yet.
+    holds: bool,
+    frames: u64,
+    frames_max: u64,
+    duration_max: Span,
+}
+
+impl Pump {
+    /// Starts the source.
+    pub fn start(mut source: Box<dyn Source>, clock: Arc<dyn Clock>, settings: &Settings) -> Result<Self, SourceError> {
+        let now = clock.pair();
+        source.start(now).inspect_err(|_| source.stop())?;
+        let is_of_now = source.describe().recorded_clock.is_none();
+        // A run under a manual clock must not depend on where it happens.
+        let zone = if clock.is_manual() { Zone::utc() } else { Zone::local(now.wall) };
+        Ok(Self {
+            source,
+            clock,
+            is_of_now,
+            zone,
+            frame_rate: Rate::new(),
+            result_rate: Rate::new(),
+            newest: None,
+            first_at: None,
+            holds: false,
+            frames: 0,
+            frames_max: settings.frames_max.unwrap_or(u64::MAX),
+            duration_max: settings.duration_max.unwrap_or(Span::MAX),
+        })
+    }
+
+    /// What the source delivers.
+    pub fn info(&self) -> &SourceInfo {
+        self.source.describe()
+    }
+
+    /// The engine's clock.
+    pub fn clock_pair(&self) -> ClockPair {
+        self.clock.pair()
+    }
+
+    /// Waits for at most `wait` for the next frame and puts it into `slot`. Losses go into `ledger`.
+    pub fn fill(&mut self, slot: &mut Slot, wait: Span, ledger: &mut Ledger) -> Result<Pumped, SourceError> {
+        if !self.holds {
+            if self.frames >= self.frames_max {
+                return Ok(Pumped::End);
+            }
+            slot.reset();
+            match self.source.fill(slot, wait)? {
+                Filled::Frame => self.account(slot, ledger),
+                Filled::Nothing => return Ok(Pumped::Nothing),
+                Filled::Lost(loss) => {
+                    self.lost(&loss, ledger);
+                    return Ok(Pumped::Nothing);
+                }
+                Filled::End => return Ok(Pumped::End),
+            }
+            let first_at = *self.first_at.get_or_insert(slot.meta.captured_at);
+            if slot.meta.captured_at - first_at >= self.duration_max {
+                return Ok(Pumped::End);
+            }
+        }
+        self.holds = !self.is_due(slot, wait);
+        if self.holds {
+            return Ok(Pumped::Nothing);
+        }
+        self.frames += 1;
+        Ok(Pumped::Frame)
+    }
+
+    /// Waits for at most `wait` until the frame is due, and says whether it is. A manual clock is set to that instant.
+    fn is_due(&self, slot: &Slot, wait: Span) -> bool {
+        let Some(due_at) = slot.due_at else { return true };
+        if self.clock.is_manual() {
+            self.clock.sleep_until(due_at);
+            return true;
+        }
+        let now = self.clock.now();
+        if due_at > now {
+            self.clock.sleep_until(due_at.min(now + wait));
+        }
+        due_at - now <= wait
+    }
+
+    fn account(&mut self, slot: &mut Slot, ledger: &mut Ledger) {
+        let meta = &mut slot.meta;
+        let (sequence, at) = (meta.sequence, meta.captured_at);
+        if let Some((newest, newest_at)) = self.newest {
+            // A number that goes back (a file that loops, a camera that was restarted) is a new beginning, not a gap.
+            let missing = sequence.saturating_sub(newest).saturating_sub(1);
+            if missing > 0 {
+                ledger.add(Loss::run(Cause::SourceGap, newest + 1, missing, newest_at, at));
+            }
+        }
+        self.newest = Some((sequence, at));
+        if self.is_of_now {
+            self.fill_in(slot);
+        }
+    }
+
+    fn fill_in(&mut self, slot: &mut Slot) {
+        let meta = &mut slot.meta;
+        self.frame_rate.note(meta.captured_at);
+        if meta.new_detection && slot.results.state().kind().is_some() {
+            self.result_rate.note(meta.captured_at);
+        }
+        if meta.fps == 0.0 {
+            meta.fps = self.frame_rate.per_second();
+        }
+        if meta.dps == 0.0 {
+            meta.dps = self.result_rate.per_second();
+        }
+        if meta.utc_offset_s == 0 {
+            meta.utc_offset_s = self.zone.offset_s(meta.captured_wall);
+        }
+    }
+
+    fn lost(&mut self, loss: &Loss, ledger: &mut Ledger) {
+        ledger.add(*loss);
+        if self.newest.is_none_or(|(newest, _)| newest < loss.last_sequence) {
+            self.newest = Some((loss.last_sequence, loss.last_at));
+        }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.source.stop();
+    }
+}

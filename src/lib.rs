@@ -52,13 +52,12 @@ pub mod recording;
 pub mod source;
 #[cfg(feature = "std")]
 mod sys;
+#[cfg(feature = "std")]
+mod wake;
 
 // -- assembly
 #[cfg(feature = "std")]
 pub mod diff;
-mod wake;
-
-// -- assembly
 #[cfg(feature = "std")]
 mod engine;
 #[cfg(feature = "std")]
@@ -73,7 +72,7 @@ pub mod timeline;
 #[cfg(feature = "std")]
 pub use clock::SystemClock;
 #[cfg(feature = "std")]
-pub use engine::{Capture, PictureFormat, Policy, Settings, Stream, StreamStats, ThreadSettings};
+pub use engine::{Capture, PictureFormat, Policy, Settings, Stream, StreamStats};
 #[cfg(feature = "std")]
 pub use error::{Error, Result};
 pub use frame::Frame;

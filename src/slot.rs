@@ -243,6 +243,11 @@ impl Slot {
         Ok(())
     }
 
+    /// All planes, whole, for locking them into memory.
+    pub fn planes(&self) -> impl Iterator<Item = &[u8]> {
+        [&self.pixels, &self.jpeg, &self.side, &self.sensor, &self.scratch].into_iter().map(|plane| &plane.bytes[..])
+    }
+
     /// Lends what the slot holds.
     pub fn frame<'a>(&'a self, labels: Option<&'a Labels>) -> Frame<'a> {
         Frame {

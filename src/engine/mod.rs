@@ -13,5 +13,5 @@ mod threads;
 mod zone;
 
 pub use capture::Capture;
-pub use settings::{PictureFormat, Settings, ThreadSettings};
+pub use settings::{PictureFormat, Settings};
 pub use stream::{Policy, Stream, StreamStats};

@@ -6,6 +6,7 @@ use crate::jpeg_header::JpegOptions;
 use crate::limits::ENCODERS_MAX;
 use crate::slot::SlotSizes;
 use crate::source::SourceInfo;
+use crate::sys::thread::ThreadSettings;
 use crate::time::Span;
 
 /// How pictures travel to the sink.
@@ -21,15 +22,6 @@ impl Default for PictureFormat {
     fn default() -> Self {
         Self::Jpeg(JpegOptions::default())
     }
-}
-
-/// Scheduling of one kind of thread. What the system refuses is reported, and the thread runs as any other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ThreadSettings {
-    /// Real-time priority (`SCHED_FIFO`), `1..=99`. Default none. Needs `CAP_SYS_NICE` or an `RTPRIO` limit.
-    pub priority: Option<u8>,
-    /// Processors that it may run on. Default: any.
-    pub processors: Vec<usize>,
 }
 
 /// Choices for a [`Stream`](crate::Stream) or a [`Session`](crate::Session). `Default` suits a camera of 30 frames/s on a
@@ -54,11 +46,12 @@ pub struct Settings {
     pub frames_max: Option<u64>,
     /// The source ends before the first frame that was captured so long or longer after the first one. Default: never.
     pub duration_max: Option<Span>,
-    /// Scheduling of the thread that waits for the source. Default: ordinary.
+    /// Scheduling of the thread that waits for the source. Default: an ordinary thread. What the
+    /// system refuses is reported in the notes of the stream or session, which runs without.
     pub capture_thread: ThreadSettings,
-    /// Scheduling of the encoder threads. Default: ordinary.
+    /// Scheduling of the encoder threads. Default: an ordinary thread.
     pub encoder_threads: ThreadSettings,
-    /// Scheduling of the thread that hands frames to the recorder and the taps. Default: ordinary.
+    /// Scheduling of the thread that hands frames to the recorder and the taps. Default: an ordinary thread.
     pub sink_thread: ThreadSettings,
     /// Locks the slots into memory, and nothing else. Default false. Needs `CAP_IPC_LOCK` or a `MEMLOCK` limit.
     pub lock_memory: bool,
@@ -105,7 +98,7 @@ impl Settings {
             range("JPEG quality", usize::from(options.quality), 1, 100)?;
         }
         for thread in [&self.capture_thread, &self.encoder_threads, &self.sink_thread] {
-            if let Some(priority) = thread.priority {
+            if let Some(priority) = thread.rt_priority {
                 range("real-time priority", usize::from(priority), 1, 99)?;
             }
         }

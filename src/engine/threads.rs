@@ -2,10 +2,10 @@
 
 use std::thread::JoinHandle;
 
-use super::settings::ThreadSettings;
 use crate::error::{Error, Result};
 use crate::slot::Slot;
 use crate::source::SourceError;
+use crate::sys::thread::{ThreadSettings, lock_memory};
 
 /// Starts a thread and schedules it; what the system refuses goes into `notes`.
 pub fn spawn<T: Send + 'static>(
@@ -17,7 +17,8 @@ pub fn spawn<T: Send + 'static>(
     let (report, refused) = std::sync::mpsc::channel();
     let (own_name, settings) = (name.to_string(), settings.clone());
     let body = move || {
-        let _ = report.send(schedule(&own_name, &settings));
+        let refusals = settings.apply();
+        let _ = report.send(refusals.iter().map(|refusal| format!("{own_name}: {refusal}")).collect::<Vec<_>>());
         drop((report, own_name, settings));
         run()
     };
@@ -25,10 +26,6 @@ pub fn spawn<T: Send + 'static>(
     let thread = thread.map_err(Error::io(format!("starting the thread {name}")))?;
     notes.extend(refused.recv().unwrap_or_default());
     Ok(thread)
-}
-
-fn schedule(_name: &str, _settings: &ThreadSettings) -> Vec<String> {
-    Vec::new()
 }
 
 /// Waits for a thread to end; a panic in it becomes an error.
@@ -42,4 +39,11 @@ pub fn join<T>(thread: JoinHandle<T>) -> Result<T> {
 }
 
 /// Locks the slots' memory; a refusal goes into `notes`.
-pub fn lock_slots<'a>(_slots: impl Iterator<Item = &'a Box<Slot>>, _notes: &mut Vec<String>) {}
+pub fn lock_slots<'a>(slots: impl Iterator<Item = &'a Box<Slot>>, notes: &mut Vec<String>) {
+    for bytes in slots.flat_map(|slot| slot.planes()) {
+        if let Err(refusal) = lock_memory(bytes) {
+            // The first refusal tells all: the limit is reached.
+            return notes.push(refusal.to_string());
+        }
+    }
+}

@@ -131,7 +131,8 @@ INIT
     timeout --kill-after=10 "$seconds" qemu-system-x86_64 -accel "${VM_ACCEL:-tcg}" -cpu max \
         -m "${VM_MEMORY_MB:-1024}" -smp "${VM_CPUS:-2}" -kernel "$VM_KERNEL/boot/vmlinuz-$VM_RELEASE" -initrd "$image" \
         -append "console=ttyS0 quiet panic=-1" -no-reboot -display none -monitor none -nic none \
-        -serial "file:$log.kernel" -serial stdio ${VM_QEMU:-} </dev/null | tee "$log"
+        -serial "file:$log.kernel" -serial stdio ${VM_QEMU:-} </dev/null | tee "$log" |
+        grep --line-buffered -v '^vm exit code: '
     code=${PIPESTATUS[0]}
     rm -f "$image"
     [ "$code" = 124 ] && vm_say "no end after $seconds s" && return 124

@@ -1,21 +1,15 @@
-//! V4L2 for real: runs in a virtual machine with the kernel's `vivid` camera. Start it with `scripts/vm-test`; on a host
-//! every test here is ignored.
-//!
-//! vivid's own controls are used against us: it loses frames, marks buffers as broken, refuses calls and vanishes.
+//! The source itself, through the `Source` trait.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kinora::frame::{ImageType, PixelFormat};
 use kinora::slot::{Slot, SlotSizes};
 use kinora::source::v4l2::{V4l2Options, V4l2Source, devices};
 use kinora::source::{Filled, Source, SourceError};
 use kinora::{Cause, Clock, Loss, Span, SystemClock};
-use v4l::control::{Control, Type, Value};
 
-const CAMERA: &str = "/dev/video0";
-/// An emulated machine on a busy host: long enough for anything that ends at all.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::{CAMERA, PATIENCE, set, shell};
+
 const WAIT: Span = Span::from_ms(500);
 
 /// What came out of a source.
@@ -81,19 +75,6 @@ fn start(options: &V4l2Options) -> V4l2Source {
     source
 }
 
-/// Sets one of vivid's controls by its name; for a button the value does not matter.
-fn set(name: &str, value: i64) {
-    let device = v4l::Device::with_path(CAMERA).unwrap();
-    let controls = device.query_controls().unwrap();
-    let control = controls.iter().find(|control| control.name == name).unwrap_or_else(|| panic!("vivid has no {name}"));
-    let value = if control.typ == Type::Boolean { Value::Boolean(value != 0) } else { Value::Integer(value) };
-    device.set_control(Control { id: control.id, value }).unwrap();
-}
-
-fn shell(line: &str) {
-    assert!(Command::new("/bin/sh").args(["-c", line]).status().unwrap().success(), "{line}");
-}
-
 /// 100 frames in one format: whole, counted, stamped, and showing vivid's colour bars: the second one is yellow.
 fn a_hundred_frames(format: PixelFormat, yellow: &[(usize, u8)]) {
     let mut source = start(&options(format));
@@ -131,55 +112,39 @@ fn a_hundred_frames(format: PixelFormat, yellow: &[(usize, u8)]) {
 /// Row 400, column 120: inside the second of eight bars, below vivid's text.
 const PIXEL: usize = 400 * 640 + 120;
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_hundred_frames_of_yuyv() {
+pub fn a_hundred_frames_of_yuyv() {
     a_hundred_frames(PixelFormat::Yuyv, &[(2 * PIXEL, 162), (2 * PIXEL + 1, 44), (2 * PIXEL + 3, 142)]);
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_hundred_frames_of_nv12() {
+pub fn a_hundred_frames_of_nv12() {
     let chroma = 640 * 480 + 200 * 640 + 120;
     a_hundred_frames(PixelFormat::Nv12, &[(PIXEL, 162), (chroma, 44), (chroma + 1, 142)]);
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_hundred_frames_of_yuv420() {
+pub fn a_hundred_frames_of_yuv420() {
     let chroma = 640 * 480 + 200 * 320 + 60;
     a_hundred_frames(PixelFormat::Yuv420, &[(PIXEL, 162), (chroma, 44), (chroma + 320 * 240, 142)]);
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_hundred_frames_of_rgb() {
+pub fn a_hundred_frames_of_rgb() {
     a_hundred_frames(PixelFormat::Rgb888, &[(3 * PIXEL, 191), (3 * PIXEL + 1, 191), (3 * PIXEL + 2, 0)]);
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_hundred_frames_of_bgr() {
+pub fn a_hundred_frames_of_bgr() {
     a_hundred_frames(PixelFormat::Bgr888, &[(3 * PIXEL, 0), (3 * PIXEL + 1, 191), (3 * PIXEL + 2, 191)]);
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_hundred_frames_of_grey() {
+pub fn a_hundred_frames_of_grey() {
     // Of the full range, unlike the Y of YUYV.
     a_hundred_frames(PixelFormat::Grey, &[(PIXEL, 176)]);
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn jpeg_is_refused_by_a_camera_that_has_none_with_what_it_has() {
+pub fn jpeg_is_refused_by_a_camera_that_has_none_with_what_it_has() {
     let told = V4l2Source::open(CAMERA, &options(PixelFormat::Jpeg)).unwrap_err().to_string();
     assert!(told.starts_with("/dev/video0: offers ") && told.contains("YUYV") && told.contains("not JPEG"), "{told}");
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn the_first_capture_node_is_found_and_the_metadata_node_is_not_taken_for_one() {
+pub fn the_first_capture_node_is_found_and_the_metadata_node_is_not_taken_for_one() {
     let found = devices();
     let usable: Vec<_> = found.iter().filter(|entry| entry.unusable.is_none()).collect();
     assert!(usable.len() == 1 && usable[0].path.to_str() == Some(CAMERA), "{found:?}");
@@ -191,9 +156,7 @@ fn the_first_capture_node_is_found_and_the_metadata_node_is_not_taken_for_one() 
     assert_eq!(source.mode().to_string().find("vivid: 640x480 YUYV at "), Some(0));
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn the_nearest_size_and_rate_are_taken_and_told() {
+pub fn the_nearest_size_and_rate_are_taken_and_told() {
     let wish = V4l2Options { size: Some((1300, 700)), fps: Some((7, 1)), ..V4l2Options::default() };
     let source = V4l2Source::open(CAMERA, &wish).unwrap();
     assert_eq!((source.mode().width, source.mode().height), (1280, 720));
@@ -202,9 +165,7 @@ fn the_nearest_size_and_rate_are_taken_and_told() {
     assert_eq!((picture.width, picture.height), (1280, 720));
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn frames_that_the_camera_drops_are_gaps_in_the_numbers() {
+pub fn frames_that_the_camera_drops_are_gaps_in_the_numbers() {
     let mut source = start(&options(PixelFormat::Yuyv));
     set("Percentage of Dropped Buffers", 50);
     let account = run(&mut source, 60, |_, _| {});
@@ -215,9 +176,7 @@ fn frames_that_the_camera_drops_are_gaps_in_the_numbers() {
     assert!(account.gaps() >= 10, "half of the frames were to be dropped, {} are missing", account.gaps());
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn buffers_that_the_driver_marks_as_broken_are_reported_each_with_its_number() {
+pub fn buffers_that_the_driver_marks_as_broken_are_reported_each_with_its_number() {
     let mut source = start(&options(PixelFormat::Yuyv));
     let account = run(&mut source, 50, |before, _| {
         if before % 10 == 5 {
@@ -231,9 +190,7 @@ fn buffers_that_the_driver_marks_as_broken_are_reported_each_with_its_number() {
     }
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_stream_that_breaks_off_is_started_again_and_the_pause_is_accounted_for() {
+pub fn a_stream_that_breaks_off_is_started_again_and_the_pause_is_accounted_for() {
     let mut source = start(&options(PixelFormat::Yuyv));
     let account = run(&mut source, 30, |before, _| {
         if before == 10 {
@@ -246,9 +203,7 @@ fn a_stream_that_breaks_off_is_started_again_and_the_pause_is_accounted_for() {
     assert!(account.lost_by(Cause::SourceStalled) >= 1, "{:?}", account.lost);
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_start_that_the_driver_refuses_is_an_error_and_the_next_one_works() {
+pub fn a_start_that_the_driver_refuses_is_an_error_and_the_next_one_works() {
     for refusal in ["Inject VIDIOC_REQBUFS Error", "Inject VIDIOC_QBUF Error", "Inject VIDIOC_STREAMON Error"] {
         let mut source = V4l2Source::open(CAMERA, &options(PixelFormat::Grey)).unwrap();
         set(refusal, 1);
@@ -260,17 +215,13 @@ fn a_start_that_the_driver_refuses_is_an_error_and_the_next_one_works() {
     }
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_camera_in_use_is_told_with_the_program_that_has_it() {
+pub fn a_camera_in_use_is_told_with_the_program_that_has_it() {
     let _first = start(&options(PixelFormat::Yuyv));
     let told = V4l2Source::open(CAMERA, &options(PixelFormat::Grey)).unwrap_err().to_string();
     assert!(told.starts_with("/dev/video0: the camera is in use"), "{told}");
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_camera_that_may_not_be_opened_is_told_with_the_group() {
+pub fn a_camera_that_may_not_be_opened_is_told_with_the_group() {
     // Root may open anything, so a thread gives its rights up: the identity of a thread is its own in Linux.
     let told = std::thread::spawn(|| {
         rustix::thread::set_thread_groups(&[]).unwrap();
@@ -282,9 +233,7 @@ fn a_camera_that_may_not_be_opened_is_told_with_the_group() {
     assert!(told.starts_with("/dev/video0: permission denied") && told.contains("group video"), "{told}");
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn stopping_and_starting_gives_frames_again() {
+pub fn stopping_and_starting_gives_frames_again() {
     let mut source = start(&options(PixelFormat::Nv12));
     for _ in 0..3 {
         assert_eq!(run(&mut source, 5, |_, _| {}).delivered.len(), 5);
@@ -294,9 +243,7 @@ fn stopping_and_starting_gives_frames_again() {
     }
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_slot_that_is_too_small_loses_the_frame_and_the_buffer_comes_back() {
+pub fn a_slot_that_is_too_small_loses_the_frame_and_the_buffer_comes_back() {
     let mut source = start(&options(PixelFormat::Yuyv));
     let mut small = Slot::new(&SlotSizes { pixels: 1000, ..SlotSizes::default() });
     let (mut lost, begun) = (0, Instant::now());
@@ -314,9 +261,7 @@ fn a_slot_that_is_too_small_loses_the_frame_and_the_buffer_comes_back() {
     assert_eq!(run(&mut source, 5, |_, _| {}).delivered.len(), 5);
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn a_step_of_the_wall_clock_shows_in_the_next_frames() {
+pub fn a_step_of_the_wall_clock_shows_in_the_next_frames() {
     let mut source = start(&options(PixelFormat::Grey));
     let mut offsets = Vec::new();
     run(&mut source, 20, |before, slot| {
@@ -328,9 +273,7 @@ fn a_step_of_the_wall_clock_shows_in_the_next_frames() {
     assert!((offsets[12] - offsets[9]).abs() > 3_600_000_000_000, "{offsets:?}");
 }
 
-#[test]
-#[ignore = "needs vivid: scripts/vm-test"]
-fn an_unplugged_camera_ends_the_stream_and_nothing_panics() {
+pub fn an_unplugged_camera_ends_the_stream_and_nothing_panics() {
     let mut source = start(&options(PixelFormat::Yuyv));
     let account = run(&mut source, 100, |before, _| {
         if before == 20 {

@@ -1,0 +1,73 @@
+//! V4L2 for real: runs in a virtual machine with the kernel's `vivid` camera; `scripts/vm-test` starts it. On a host it
+//! says so and does nothing.
+//!
+//! vivid's own controls are used against us: it loses frames, marks buffers as broken, refuses calls and vanishes. The
+//! tests run one after the other, because there is one camera.
+
+mod source;
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use v4l::control::{Control, Type, Value};
+
+pub const CAMERA: &str = "/dev/video0";
+/// An emulated machine on a busy host: long enough for anything that ends at all.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+macro_rules! named {
+    ($($file:ident: $($test:ident)*;)*) => { &[$($((stringify!($test), $file::$test as fn())),*),*] };
+}
+
+const TESTS: &[(&str, fn())] = named! {
+    source:
+        a_hundred_frames_of_yuyv
+        a_hundred_frames_of_nv12
+        a_hundred_frames_of_yuv420
+        a_hundred_frames_of_rgb
+        a_hundred_frames_of_bgr
+        a_hundred_frames_of_grey
+        jpeg_is_refused_by_a_camera_that_has_none_with_what_it_has
+        the_first_capture_node_is_found_and_the_metadata_node_is_not_taken_for_one
+        the_nearest_size_and_rate_are_taken_and_told
+        frames_that_the_camera_drops_are_gaps_in_the_numbers
+        buffers_that_the_driver_marks_as_broken_are_reported_each_with_its_number
+        a_stream_that_breaks_off_is_started_again_and_the_pause_is_accounted_for
+        a_start_that_the_driver_refuses_is_an_error_and_the_next_one_works
+        a_camera_in_use_is_told_with_the_program_that_has_it
+        a_camera_that_may_not_be_opened_is_told_with_the_group
+        stopping_and_starting_gives_frames_again
+        a_slot_that_is_too_small_loses_the_frame_and_the_buffer_comes_back
+        a_step_of_the_wall_clock_shows_in_the_next_frames
+        an_unplugged_camera_ends_the_stream_and_nothing_panics
+        ;
+};
+
+fn main() -> ExitCode {
+    if std::env::var_os("KINORA_VM").is_none() {
+        println!("skipped: these {} tests need a virtual machine; run scripts/vm-test", TESTS.len());
+        return ExitCode::SUCCESS;
+    }
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(&filter)) {
+        let good = std::panic::catch_unwind(test).is_ok();
+        println!("test {name} ... {}", if good { "ok" } else { "FAILED" });
+        *if good { &mut passed } else { &mut failed } += 1;
+    }
+    println!("{passed} passed, {failed} failed");
+    ExitCode::from(u8::from(failed > 0 || passed == 0))
+}
+
+/// Sets one of vivid's controls by its name; for a button the value does not matter.
+pub fn set(name: &str, value: i64) {
+    let device = v4l::Device::with_path(CAMERA).unwrap();
+    let controls = device.query_controls().unwrap();
+    let control = controls.iter().find(|control| control.name == name).unwrap_or_else(|| panic!("vivid has no {name}"));
+    let value = if control.typ == Type::Boolean { Value::Boolean(value != 0) } else { Value::Integer(value) };
+    device.set_control(Control { id: control.id, value }).unwrap();
+}
+
+pub fn shell(line: &str) {
+    assert!(Command::new("/bin/sh").args(["-c", line]).status().unwrap().success(), "{line}");
+}

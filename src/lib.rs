@@ -46,6 +46,8 @@ pub mod slot;
 // -- edges: clocks, devices, files
 #[cfg(feature = "std")]
 mod clock;
+#[cfg(feature = "modlib")]
+pub mod modlib;
 #[cfg(feature = "std")]
 pub mod recording;
 #[cfg(feature = "std")]

@@ -81,7 +81,7 @@ pub use frame::Frame;
 pub use labels::{Labels, LabelsFull};
 pub use ledger::{Cause, Ledger, Loss};
 #[cfg(feature = "std")]
-pub use playback::Player;
+pub use playback::{Playback, Player};
 pub use results::{ResultKind, ResultState, Results};
 #[cfg(feature = "std")]
 pub use sink::{Added, FrameSink, Summary};
@@ -96,7 +96,7 @@ pub mod prelude {
     pub use crate::frame::{Frame, Roi};
     pub use crate::ledger::Cause;
     #[cfg(feature = "std")]
-    pub use crate::playback::{Command, Player, Rate};
+    pub use crate::playback::{Command, Playback, Player, Rate};
     pub use crate::results::{ResultKind, ResultState};
     #[cfg(feature = "std")]
     pub use crate::slot::Slot;

@@ -26,3 +26,26 @@ pub trait Timeline {
     /// The frame is damaged (the others can still be read), or `index` is at or after the end.
     fn frame(&mut self, index: u64) -> Result<Frame<'_>>;
 }
+
+macro_rules! forward {
+    ($($pointer:ty),+) => {$(
+        impl<T: Timeline + ?Sized> Timeline for $pointer {
+            fn len(&self) -> u64 {
+                (**self).len()
+            }
+
+            fn captured_at(&self, index: u64) -> Option<Timestamp> {
+                (**self).captured_at(index)
+            }
+
+            fn seek_time(&self, at: Timestamp) -> u64 {
+                (**self).seek_time(at)
+            }
+
+            fn frame(&mut self, index: u64) -> Result<Frame<'_>> {
+                (**self).frame(index)
+            }
+        }
+    )+};
+}
+forward!(&mut T, Box<T>);

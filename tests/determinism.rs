@@ -1,6 +1,7 @@
 //! The manual clock: hours of playback in milliseconds, without drift, the same each time.
 
 #[path = "common/timelines.rs"]
+#[allow(dead_code, reason = "each test file uses its part")]
 mod timelines;
 
 use kinora::playback::TransportSettings;

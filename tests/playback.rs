@@ -1,6 +1,7 @@
 //! A player over a timeline in memory: order, deadlines, commands, late frames.
 
 #[path = "common/timelines.rs"]
+#[allow(dead_code, reason = "each test file uses its part")]
 mod timelines;
 
 use kinora::playback::{Action, Counts, LatePolicy, PacingSettings, TransportSettings};

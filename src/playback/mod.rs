@@ -6,12 +6,22 @@
 //!                                              └─► report (error, own work, caller)
 //! ```
 
+#[cfg(feature = "jpeg")]
+mod decode;
+mod open;
 pub mod pacing;
+mod place;
 mod player;
 mod report;
+mod source;
 mod transport;
 
+#[cfg(feature = "jpeg")]
+pub use decode::Decoded;
+pub use open::{BoxedTimeline, Playback, PlaybackStream};
 pub use pacing::{NotARate, PacingSettings, Rate};
+pub use place::{Lookup, Place};
 pub use player::{Action, Player};
 pub use report::{PlayReport, Quantiles};
+pub use source::PlaybackSource;
 pub use transport::{Command, Counts, LatePolicy, Peek, Shown, Transport, TransportSettings, frame_time_of};

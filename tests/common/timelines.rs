@@ -20,7 +20,7 @@ impl Times {
     }
 
     /// Frames at these milliseconds.
-    #[allow(dead_code, reason = "not every test file needs it")]
+
     pub fn ms(at: impl IntoIterator<Item = i64>) -> Self {
         Self::ns(at.into_iter().map(|ms| ms * 1_000_000))
     }

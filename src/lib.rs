@@ -42,6 +42,7 @@ pub mod replay;
 mod ring;
 #[cfg(feature = "std")]
 pub mod slot;
+pub mod snapshot;
 
 // -- edges: clocks, devices, files
 #[cfg(feature = "std")]

@@ -1,0 +1,97 @@
+//! The fuzzers' bodies without a fuzzer: on every file of their committed corpora, and on seeded mutations of those.
+
+#[path = "../fuzz/src/lib.rs"]
+mod bodies;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Mutations of each file; the fuzzer itself makes millions (`scripts/fuzz`).
+const MUTATIONS: usize = 60;
+
+#[test]
+fn json_line_holds_on_its_corpus() {
+    run("json_line", bodies::json_line::check);
+}
+
+/// Calls `check` on every file of the corpus of `target` and on mutations of it; names the first input that fails.
+fn run(target: &str, check: fn(&[u8])) {
+    let corpus = read_corpus(target);
+    assert!(corpus.len() >= 5, "fuzz/corpus/{target} holds only {} files", corpus.len());
+    let mut random = Random(0x4B69_6E6F_7261);
+    for (name, bytes) in &corpus {
+        attempt(target, name, bytes, check);
+        for round in 0..MUTATIONS {
+            let mutated = random.mutate(bytes, &corpus);
+            attempt(target, &format!("{name}, mutation {round}"), &mutated, check);
+        }
+    }
+}
+
+fn attempt(target: &str, name: &str, bytes: &[u8], check: fn(&[u8])) {
+    if catch_unwind(AssertUnwindSafe(|| check(bytes))).is_err() {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{target}-failed"));
+        std::fs::write(&kept, bytes).expect("the failing input is kept");
+        panic!("{target} failed on {name}; the input is kept in {}", kept.display());
+    }
+}
+
+/// Names and bytes of the committed files, sorted by name.
+fn read_corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<(String, Vec<u8>)> = entries
+        .flatten()
+        .map(|entry| {
+            (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).expect("a readable file"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// splitmix64: the same mutations at every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    /// One to four changes: a bit, a byte, a number, a cut, a doubling, a piece of another file.
+    fn mutate(&mut self, bytes: &[u8], corpus: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len());
+            let end = at + self.below((bytes.len() - at).min(64) + 1);
+            match self.below(7) {
+                _ if bytes.is_empty() => bytes.push(self.next() as u8),
+                0 => bytes[at] ^= 1 << self.below(8),
+                1 => bytes[at] = self.next() as u8,
+                2 => drop(bytes.drain(at..end)),
+                3 => bytes.truncate(at),
+                4 => bytes.splice(at..at, bytes[at..end].to_vec()).for_each(drop),
+                5 => {
+                    let number = [0, 1, 0x7F, 0xFF, 0x7FFF_FFFF, 0xFFFF_FFFF, u64::MAX][self.below(7)].to_le_bytes();
+                    let length = [1, 2, 4, 8][self.below(4)].min(bytes.len() - at);
+                    bytes[at..at + length].copy_from_slice(&number[..length]);
+                }
+                _ => {
+                    let other = &corpus[self.below(corpus.len())].1;
+                    let from = self.below(other.len());
+                    let to = from + self.below((other.len() - from).min(256) + 1);
+                    bytes.splice(at..end, other[from..to].to_vec()).for_each(drop);
+                }
+            }
+        }
+        bytes
+    }
+}

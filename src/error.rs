@@ -17,6 +17,15 @@ pub enum Error {
     /// A frame is larger than the memory that was set aside for it.
     #[error(transparent)]
     TooBig(#[from] TooBig),
+    /// A recording could not be begun.
+    #[error(transparent)]
+    Create(#[from] crate::recording::CreateError),
+    /// A recording cannot take a record.
+    #[error(transparent)]
+    Append(#[from] crate::recording::AppendError),
+    /// A recording could not be closed.
+    #[error(transparent)]
+    Finish(#[from] crate::recording::FinishError),
     /// A setting is out of its range or contradicts another.
     #[error("{0}")]
     Setting(String),

@@ -1,7 +1,28 @@
 //! The recording: its format, its writer and reader, and the directory that it lies in.
+//!
+//! [`format`](mod@format) is the specification. A [`Writer`] appends frames to one file over a [`PageStore`](store::PageStore);
+//! a [`Reader`] opens any file, closed or not, and lends its frames; [`verify`](verify::verify) checks every byte;
+//! a [`Tail`] follows a file while it is written.
 
+mod body;
+mod build;
+mod columns;
+mod crc;
 pub mod directory;
+mod file_store;
+pub mod format;
 pub mod hold;
 pub mod names;
+mod pager;
 pub mod retention;
 pub mod room;
+mod session;
+mod settings;
+pub mod store;
+mod writer;
+
+pub use body::{ClockNote, Totals};
+pub use file_store::{CreateError, FileStore};
+pub use session::{SessionHeader, random_id};
+pub use settings::{SyncPolicy, WriterSettings, geometry, record_bytes};
+pub use writer::{AppendError, Appended, FinishError, WriteSummary, Writer};

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod map;
 pub mod thread;
 #[cfg(feature = "v4l2")]
 pub(crate) mod v4l2;

@@ -122,16 +122,20 @@ impl Pump {
     fn account(&mut self, slot: &mut Slot, ledger: &mut Ledger) {
         let meta = &mut slot.meta;
         let (sequence, at) = (meta.sequence, meta.captured_at);
-        if let Some((newest, newest_at)) = self.newest {
-            // A number that goes back (a file that loops, a camera that was restarted) is a new beginning, not a gap.
-            let missing = sequence.saturating_sub(newest).saturating_sub(1);
-            if missing > 0 {
-                ledger.add(Loss::run(Cause::SourceGap, newest + 1, missing, newest_at, at));
-            }
-        }
+        self.gap_before(sequence, at, ledger);
         self.newest = Some((sequence, at));
         if self.is_of_now {
             self.fill_in(slot);
+        }
+    }
+
+    /// Accounts for the numbers between the newest frame, lost or not, and `sequence`.
+    fn gap_before(&self, sequence: u64, at: Timestamp, ledger: &mut Ledger) {
+        let Some((newest, newest_at)) = self.newest else { return };
+        // A number that goes back (a file that loops, a camera that was restarted) is a new beginning, not a gap.
+        let missing = sequence.saturating_sub(newest).saturating_sub(1);
+        if missing > 0 {
+            ledger.add(Loss::run(Cause::SourceGap, newest + 1, missing, newest_at, at));
         }
     }
 
@@ -153,6 +157,7 @@ impl Pump {
     }
 
     fn lost(&mut self, loss: &Loss, ledger: &mut Ledger) {
+        self.gap_before(loss.first_sequence, loss.first_at, ledger);
         ledger.add(*loss);
         if self.newest.is_none_or(|(newest, _)| newest < loss.last_sequence) {
             self.newest = Some((loss.last_sequence, loss.last_at));
@@ -163,5 +168,56 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.source.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::SlotSizes;
+    use crate::time::{ManualClock, WallTime};
+
+    /// Numbers that arrive (`Ok`) or that the source reports as broken (`Err`).
+    struct Script(SourceInfo, Vec<Result<u64, u64>>);
+
+    impl Source for Script {
+        fn describe(&self) -> &SourceInfo {
+            &self.0
+        }
+
+        fn start(&mut self, _: ClockPair) -> Result<(), SourceError> {
+            self.1.reverse();
+            Ok(())
+        }
+
+        fn fill(&mut self, slot: &mut Slot, _: Span) -> Result<Filled, SourceError> {
+            Ok(match self.1.pop() {
+                Some(Ok(sequence)) => {
+                    slot.meta.sequence = sequence;
+                    Filled::Frame
+                }
+                Some(Err(sequence)) => Filled::Lost(Loss::one(Cause::Corrupt, sequence, Timestamp::from_ns(0))),
+                None => Filled::End,
+            })
+        }
+    }
+
+    #[test]
+    fn every_number_between_first_and_last_is_delivered_or_in_the_ledger_with_its_cause() {
+        let script = vec![Ok(3), Ok(4), Err(7), Ok(8), Err(9), Err(12), Ok(20), Err(21)];
+        let clock = ManualClock::new(ClockPair { monotonic: Timestamp::from_ns(0), wall: WallTime::from_utc_ns(0) });
+        let source = Box::new(Script(SourceInfo::new("script"), script));
+        let mut pump = Pump::start(source, Arc::new(clock), &Settings::default()).unwrap();
+        let (mut slot, mut ledger, mut frames) = (Slot::new(&SlotSizes::default()), Ledger::new(), 0);
+        loop {
+            match pump.fill(&mut slot, Span::ZERO, &mut ledger).unwrap() {
+                Pumped::Frame => frames += 1,
+                Pumped::Nothing => {}
+                Pumped::End => break,
+            }
+        }
+        // 5 and 6, 10 and 11, 13 to 19 are missing.
+        assert_eq!((ledger.total(Cause::SourceGap), ledger.total(Cause::Corrupt)), (11, 4));
+        assert_eq!(frames + ledger.lost(), 21 - 3 + 1);
     }
 }

@@ -4,6 +4,7 @@
 //! vivid's own controls are used against us: it loses frames, marks buffers as broken, refuses calls and vanishes. The
 //! tests run one after the other, because there is one camera.
 
+mod engine;
 mod source;
 
 use std::process::{Command, ExitCode};
@@ -40,6 +41,11 @@ const TESTS: &[(&str, fn())] = named! {
         a_slot_that_is_too_small_loses_the_frame_and_the_buffer_comes_back
         a_step_of_the_wall_clock_shows_in_the_next_frames
         an_unplugged_camera_ends_the_stream_and_nothing_panics
+        ;
+    engine:
+        every_number_is_delivered_or_in_the_ledger_whatever_the_camera_does
+        a_loop_that_is_too_slow_loses_frames_and_every_one_is_in_the_ledger
+        frames_of_an_unplugged_camera_are_delivered_before_the_error
         ;
 };
 

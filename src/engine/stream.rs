@@ -68,6 +68,8 @@ enum Feed {
 struct Account {
     ledger: Ledger,
     recent: heapless::Vec<Loss, LEDGER_ENTRIES_MAX>,
+    /// `recent` went out with a frame.
+    lent: bool,
     frames: u64,
 }
 
@@ -173,12 +175,16 @@ impl Stream {
     }
 
     fn advance(&mut self, within: Span) -> Result<Advanced> {
-        self.account.recent.clear();
+        // Losses wait for the frame (or the end) that they come before: they may have arrived with nothing else.
+        if std::mem::take(&mut self.account.lent) {
+            self.account.recent.clear();
+        }
         let advanced = match &mut self.feed {
             Feed::Thread(feed) => feed.advance(within, &mut self.account),
             Feed::Steps(feed) => feed.advance(&mut self.account),
         }?;
         self.account.frames += u64::from(advanced == Advanced::Frame);
+        self.account.lent = advanced != Advanced::Nothing;
         Ok(advanced)
     }
 
@@ -387,5 +393,49 @@ impl StepFeed {
             Pumped::Nothing => Advanced::Nothing,
             Pumped::End => Advanced::End,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Cause;
+    use crate::source::Filled;
+    use crate::time::{ClockPair, ManualClock, Timestamp};
+
+    /// Two lost frames, one good one, one lost.
+    struct Lossy(SourceInfo, u64);
+
+    impl Source for Lossy {
+        fn describe(&self) -> &SourceInfo {
+            &self.0
+        }
+
+        fn start(&mut self, _: ClockPair) -> Result<(), SourceError> {
+            Ok(())
+        }
+
+        fn fill(&mut self, slot: &mut Slot, _: Span) -> Result<Filled, SourceError> {
+            slot.meta.sequence = self.1;
+            self.1 += 1;
+            let at = Timestamp::from_ns(self.1 as i64);
+            Ok(match self.1 {
+                1 | 2 | 4 => Filled::Lost(Loss::one(Cause::Corrupt, self.1 - 1, at)),
+                3 => Filled::Frame,
+                _ => Filled::End,
+            })
+        }
+    }
+
+    #[test]
+    fn a_loss_that_arrives_alone_waits_for_its_frame_or_the_end() {
+        let clock = Arc::new(ManualClock::new(ClockPair::default()));
+        let source = Box::new(Lossy(SourceInfo::new("lossy"), 0));
+        let mut stream = Stream::start(source, clock, &Settings::default()).unwrap();
+        let frame = stream.next().unwrap().unwrap();
+        assert_eq!(frame.losses.iter().map(|loss| loss.count).sum::<u64>(), 2);
+        assert!(stream.next().unwrap().is_none());
+        assert_eq!(stream.losses().iter().map(|loss| loss.first_sequence).collect::<Vec<_>>(), [3]);
+        assert_eq!(stream.stats(), StreamStats { frames: 1, skipped: 0, lost: 3 });
     }
 }

@@ -406,10 +406,11 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The region that stored coordinates are relative to: the whole picture once they are compensated.
+    /// The region that stored coordinates are relative to: the whole picture once they are compensated, or when the
+    /// picture is what the network saw (then the region is one of another, larger picture).
     pub(crate) fn coordinates(&self) -> Roi {
         match self.meta.roi {
-            Some(roi) if !self.results.roi_compensated => roi,
+            Some(roi) if !self.results.roi_compensated && self.meta.image_type != Some(ImageType::InputTensor) => roi,
             _ => Roi::FULL,
         }
     }

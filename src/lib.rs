@@ -32,6 +32,8 @@ pub mod time;
 pub mod view;
 
 // -- mechanisms: bytes or values in, values out; no I/O, no clock
+#[cfg(feature = "std")]
+pub mod draw;
 pub mod imx500;
 #[cfg(feature = "jpeg")]
 pub mod jpeg;

@@ -6,7 +6,7 @@
 
 mod body;
 mod build;
-mod columns;
+pub(crate) mod columns;
 mod crc;
 pub mod directory;
 mod file_store;

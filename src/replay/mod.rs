@@ -2,4 +2,8 @@
 
 pub mod machine;
 pub mod settings;
+#[cfg(feature = "std")]
+pub mod status;
 pub mod text;
+#[cfg(feature = "std")]
+pub mod window;

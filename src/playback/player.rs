@@ -35,13 +35,14 @@ pub struct Player<T> {
     spin: Span,
     /// The newest frame went out then, and the caller has not asked for another one yet.
     handed_out: Option<Timestamp>,
+    newest: Option<Shown>,
 }
 
 impl<T: Timeline> Player<T> {
     /// Makes all memory that playing needs. No frame is read.
     pub fn new(timeline: T, settings: TransportSettings) -> Self {
         let transport = Transport::new(settings, &timeline);
-        Self { timeline, transport, meter: Meter::new(), spin: Span::ZERO, handed_out: None }
+        Self { timeline, transport, meter: Meter::new(), spin: Span::ZERO, handed_out: None, newest: None }
     }
 
     /// Spins for the last `span` before each deadline instead of sleeping: 50 to 100 µs take away most of the wake-up
@@ -80,6 +81,7 @@ impl<T: Timeline> Player<T> {
             (None, _) => {}
         }
         self.handed_out = Some(now);
+        self.newest = shown;
         frame.map(Some)
     }
 
@@ -94,6 +96,7 @@ impl<T: Timeline> Player<T> {
                         self.meter.error(shown.error);
                     }
                     self.handed_out = Some(now);
+                    self.newest = Some(shown);
                     Action::Show(shown)
                 }
                 None => Action::Ended,
@@ -133,6 +136,11 @@ impl<T: Timeline> Player<T> {
     /// What was played so far and how exactly. Costs a walk over the histograms, some ten microseconds.
     pub fn report(&self) -> PlayReport {
         self.meter.report(self.transport.counts())
+    }
+
+    /// The frame that went out last: its number, its deadline, and how late it was.
+    pub const fn newest(&self) -> Option<Shown> {
+        self.newest
     }
 
     /// Where it is and how it plays.

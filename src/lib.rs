@@ -77,7 +77,7 @@ pub mod timeline;
 #[cfg(feature = "std")]
 pub use clock::SystemClock;
 #[cfg(feature = "std")]
-pub use engine::{Capture, PictureFormat, Policy, Settings, Stream, StreamStats};
+pub use engine::{Capture, PictureFormat, Policy, Settings, Stream, StreamStats, open_source, open_source_with};
 #[cfg(feature = "std")]
 pub use error::{Error, Result};
 pub use frame::Frame;

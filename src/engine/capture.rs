@@ -7,6 +7,7 @@ use super::settings::Settings;
 use super::stream::Stream;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
+use crate::source::choice::{SourceChoice, SourceOptions};
 use crate::source::{Source, SourceInfo};
 use crate::time::Clock;
 
@@ -108,6 +109,24 @@ impl Capture {
     pub(super) fn settings_mut(&mut self) -> &mut Settings {
         &mut self.settings
     }
+}
+
+/// Opens a source by name: `auto`, `v4l2:PATH`, `virtual[:seed=N,...]`, a recording's path, or `-` for modlib's lines on
+/// standard input; see [`SourceChoice`].
+///
+/// # Errors
+/// It is not there, cannot be used, or this build cannot use it; with the remedy.
+pub fn open_source(name: &str) -> Result<Capture> {
+    open_source_with(name, &SourceOptions::default())
+}
+
+/// As [`open_source`], with wishes about size, rate and format.
+///
+/// # Errors
+/// As [`open_source`].
+pub fn open_source_with(name: &str, options: &SourceOptions) -> Result<Capture> {
+    let choice: SourceChoice = name.parse()?;
+    Ok(Capture::new(choice.open(options)?))
 }
 
 impl fmt::Debug for Capture {

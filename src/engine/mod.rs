@@ -12,6 +12,6 @@ mod stream;
 mod threads;
 mod zone;
 
-pub use capture::Capture;
+pub use capture::{Capture, open_source, open_source_with};
 pub use settings::{PictureFormat, Settings};
 pub use stream::{Policy, Stream, StreamStats};

@@ -1,7 +1,9 @@
 //! Where frames come from: the trait that cameras, files and simulations implement.
 
+pub mod choice;
 #[cfg(feature = "v4l2")]
 pub mod v4l2;
+pub mod virtual_scene;
 
 use crate::frame::PictureInfo;
 use crate::labels::Labels;

@@ -1,0 +1,308 @@
+//! Which source: from the words of a command line (`auto`, `v4l2:/dev/video0`, `virtual:seed=7`, a path, `-`) to an opened
+//! [`Source`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::virtual_scene::{VirtualOptions, VirtualScene};
+use super::{Source, SourceError};
+use crate::frame::PixelFormat;
+use crate::results::ResultKind;
+
+/// What a source string names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceChoice {
+    /// The first camera that can be opened.
+    Auto,
+    /// An IMX500, by number.
+    Imx500(u32),
+    /// A V4L2 camera, by its node.
+    V4l2(PathBuf),
+    /// The simulated camera.
+    Virtual(VirtualWords),
+    /// A recording: `.kinora`, or modlib's `.json` or `.pkl`.
+    File(PathBuf),
+    /// modlib's lines on standard input.
+    StandardInput,
+}
+
+/// What was said about a virtual source; the rest is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VirtualWords(Vec<(String, String)>);
+
+/// What a command may say about any source. `None` leaves it to the source, which has defaults of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceOptions {
+    /// Width and height in pixels; a camera takes the nearest that it has, a file ignores it.
+    pub size: Option<(u32, u32)>,
+    /// Frames a second as a ratio; a camera takes the nearest that it has, a file keeps its own times.
+    pub frame_rate: Option<(u32, u32)>,
+    /// Pixel format of a camera.
+    pub format: Option<PixelFormat>,
+    /// A file begins again when it ends.
+    pub repeat: bool,
+}
+
+const FORMS: &str = "give auto, v4l2:PATH, virtual[:seed=N,...], FILE.kinora, FILE.json, FILE.pkl, or -";
+
+impl FromStr for SourceChoice {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        let (scheme, rest) = match text.split_once(':') {
+            Some((scheme, rest)) => (scheme, Some(rest)),
+            None => (text, None),
+        };
+        match (scheme, rest) {
+            ("", _) => Err(SourceError::Unavailable(format!("no source: {FORMS}"))),
+            ("auto", None) => Ok(Self::Auto),
+            ("-", None) => Ok(Self::StandardInput),
+            ("imx500", number) => match number.unwrap_or("0").parse() {
+                Ok(number) => Ok(Self::Imx500(number)),
+                Err(_) => Err(SourceError::Unavailable(format!("{text}: give imx500 or imx500:N"))),
+            },
+            ("v4l2", Some(path)) if !path.is_empty() => Ok(Self::V4l2(path.into())),
+            ("v4l2", _) => Err(SourceError::Unavailable(format!("{text}: give the camera's node, v4l2:/dev/video0"))),
+            ("virtual", words) => words.unwrap_or("").parse().map(Self::Virtual),
+            _ => Ok(Self::File(text.into())),
+        }
+    }
+}
+
+impl FromStr for VirtualWords {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        let mut words = Vec::new();
+        for word in text.split(',').filter(|word| !word.is_empty()) {
+            let Some((key, value)) = word.split_once('=') else {
+                return Err(SourceError::Unavailable(format!("virtual: `{word}` is not KEY=VALUE")));
+            };
+            words.push((key.to_string(), value.to_string()));
+        }
+        // Refused where it is said, not later when it is opened.
+        let words = Self(words);
+        words.options(&SourceOptions::default())?;
+        Ok(words)
+    }
+}
+
+impl VirtualWords {
+    /// The words, over the command's options, over the defaults.
+    fn options(&self, common: &SourceOptions) -> Result<VirtualOptions, SourceError> {
+        let mut options = VirtualOptions::default();
+        options.size = common.size.unwrap_or(options.size);
+        options.frame_rate = common.frame_rate.unwrap_or(options.frame_rate);
+        options.format = common.format.or(options.format);
+        for (key, value) in &self.0 {
+            set(&mut options, key, value).map_err(|form| {
+                SourceError::Unavailable(format!("virtual: {key}={value} is not understood: give {form}"))
+            })?;
+        }
+        Ok(options)
+    }
+}
+
+impl fmt::Display for VirtualWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "virtual")?;
+        for (index, (key, value)) in self.0.iter().enumerate() {
+            write!(f, "{}{key}={value}", if index == 0 { ':' } else { ',' })?;
+        }
+        Ok(())
+    }
+}
+
+/// Sets one option, or says which form it should have.
+fn set(options: &mut VirtualOptions, key: &str, value: &str) -> Result<(), &'static str> {
+    match key {
+        "seed" => options.seed = value.parse().map_err(|_| "a number from 0 to 2^64 - 1")?,
+        "size" => options.size = pair(value, 'x').ok_or("WIDTHxHEIGHT")?,
+        "fps" => {
+            let rate = pair(value, '/').or_else(|| value.parse().ok().map(|rate| (rate, 1)));
+            options.frame_rate = rate.ok_or("frames a second, as N or N/D")?;
+        }
+        "format" => options.format = format(value).ok_or("bgr, rgb, yuyv, nv12, yuv420, grey or none")?,
+        "kind" => {
+            options.kind =
+                kind(value).ok_or("detections, classifications, poses, segments, instances, anomaly, obb or none")?;
+        }
+        "objects" => options.objects = value.parse().map_err(|_| "a number of shapes")?,
+        "every" => options.results_every = value.parse().map_err(|_| "a number of frames")?,
+        "frames" => options.frames = Some(value.parse().map_err(|_| "a number of frames")?),
+        "paced" => options.paced = value.parse().map_err(|_| "true or false")?,
+        _ => return Err("seed, size, fps, format, kind, objects, every, frames or paced"),
+    }
+    Ok(())
+}
+
+fn pair(text: &str, between: char) -> Option<(u32, u32)> {
+    let (a, b) = text.split_once(between)?;
+    Some((a.parse().ok()?, b.parse().ok()?))
+}
+
+fn format(text: &str) -> Option<Option<PixelFormat>> {
+    Some(match text.to_ascii_lowercase().as_str() {
+        "bgr" | "bgr888" => Some(PixelFormat::Bgr888),
+        "rgb" | "rgb888" => Some(PixelFormat::Rgb888),
+        "yuyv" => Some(PixelFormat::Yuyv),
+        "nv12" => Some(PixelFormat::Nv12),
+        "yuv420" => Some(PixelFormat::Yuv420),
+        "grey" => Some(PixelFormat::Grey),
+        "none" => None,
+        _ => return None,
+    })
+}
+
+fn kind(text: &str) -> Option<Option<ResultKind>> {
+    Some(match text {
+        "detections" => Some(ResultKind::Detections),
+        "classifications" => Some(ResultKind::Classifications),
+        "poses" => Some(ResultKind::Poses),
+        "segments" => Some(ResultKind::Segments),
+        "instances" => Some(ResultKind::InstanceSegments),
+        "anomaly" => Some(ResultKind::Anomaly),
+        "obb" => Some(ResultKind::OrientedBoxes),
+        "none" => None,
+        _ => return None,
+    })
+}
+
+impl SourceChoice {
+    /// Opens the source, without starting it.
+    ///
+    /// # Errors
+    /// It is not there, cannot be used, or this build cannot use it; with the remedy.
+    pub fn open(&self, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+        match self {
+            Self::Auto => open_first_camera(options),
+            Self::Imx500(number) => Err(SourceError::Unavailable(format!(
+                "imx500:{number}: this build has no driver for the IMX500 yet; use v4l2:PATH or virtual"
+            ))),
+            Self::V4l2(path) => open_camera(path, options),
+            Self::Virtual(words) => {
+                Ok(Box::new(VirtualScene::new(&words.to_string(), words.options(options)?)?) as Box<dyn Source>)
+            }
+            Self::File(path) => open_file(path, options),
+            Self::StandardInput => open_standard_input(),
+        }
+    }
+}
+
+#[cfg(feature = "v4l2")]
+fn camera_options(options: &SourceOptions) -> super::v4l2::V4l2Options {
+    super::v4l2::V4l2Options {
+        size: options.size,
+        fps: options.frame_rate,
+        format: options.format,
+        ..super::v4l2::V4l2Options::default()
+    }
+}
+
+#[cfg(feature = "v4l2")]
+fn open_camera(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    Ok(Box::new(super::v4l2::V4l2Source::open(path, &camera_options(options))?))
+}
+
+#[cfg(not(feature = "v4l2"))]
+fn open_camera(path: &Path, _: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    Err(lacks(&format!("v4l2:{}", path.display()), "v4l2"))
+}
+
+/// The first node that opens; else why each did not.
+#[cfg(feature = "v4l2")]
+fn open_first_camera(options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    let mut reasons = String::new();
+    for entry in super::v4l2::devices() {
+        match open_camera(&entry.path, options) {
+            Ok(source) => return Ok(source),
+            Err(error) => reasons.push_str(&format!("\n  {error}")),
+        }
+    }
+    Err(SourceError::Unavailable(format!("auto: no camera found; connect one, or use virtual or a recording{reasons}")))
+}
+
+#[cfg(not(feature = "v4l2"))]
+fn open_first_camera(_: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    Err(lacks("auto: no camera", "v4l2"))
+}
+
+fn open_file(path: &Path, _options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+    match extension {
+        _ => Err(SourceError::Unavailable(format!("{}: neither a source nor a recording: {FORMS}", path.display()))),
+    }
+}
+
+fn open_standard_input() -> Result<Box<dyn Source>, SourceError> {
+    Err(lacks("-", "modlib"))
+}
+
+fn lacks(source: &str, feature: &str) -> SourceError {
+    SourceError::Unavailable(format!("{source}: this build is without the feature `{feature}`; build it with it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> SourceChoice {
+        text.parse().unwrap()
+    }
+
+    fn refused(text: &str) -> String {
+        text.parse::<SourceChoice>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_form_is_understood() {
+        assert_eq!(parse("auto"), SourceChoice::Auto);
+        assert_eq!(parse("-"), SourceChoice::StandardInput);
+        assert_eq!(parse("imx500"), SourceChoice::Imx500(0));
+        assert_eq!(parse("imx500:2"), SourceChoice::Imx500(2));
+        assert_eq!(parse("v4l2:/dev/video3"), SourceChoice::V4l2("/dev/video3".into()));
+        assert_eq!(parse("a/b.kinora"), SourceChoice::File("a/b.kinora".into()));
+        assert_eq!(parse("C:odd name"), SourceChoice::File("C:odd name".into()));
+    }
+
+    #[test]
+    fn words_of_a_virtual_source_win_over_the_commands_options() {
+        let SourceChoice::Virtual(words) = parse("virtual:seed=9,size=320x240,fps=30000/1001,kind=poses,format=none")
+        else {
+            panic!("a virtual source");
+        };
+        let common = SourceOptions { size: Some((64, 64)), frame_rate: Some((5, 1)), ..SourceOptions::default() };
+        let options = words.options(&common).unwrap();
+        assert_eq!((options.seed, options.size, options.frame_rate), (9, (320, 240), (30_000, 1_001)));
+        assert_eq!((options.kind, options.format), (Some(ResultKind::Poses), None));
+        assert_eq!(VirtualWords::default().options(&common).unwrap().size, (64, 64));
+        assert_eq!(words.to_string(), "virtual:seed=9,size=320x240,fps=30000/1001,kind=poses,format=none");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_the_form_it_should_have() {
+        assert!(refused("virtual:seed=x").contains("0 to 2^64 - 1"));
+        assert!(refused("virtual:speed=3").contains("seed, size, fps"));
+        assert!(refused("virtual:7").contains("KEY=VALUE"));
+        assert!(refused("virtual:kind=dogs").contains("poses"));
+        assert!(refused("v4l2:").contains("v4l2:/dev/video0"));
+        assert!(refused("imx500:left").contains("imx500:N"));
+        assert!(refused("").contains("auto"));
+    }
+
+    #[test]
+    fn sources_that_this_build_has_not_say_what_to_use() {
+        let error = parse("imx500").open(&SourceOptions::default()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("use v4l2:PATH or virtual"), "{error}");
+        let error = parse("notes.txt").open(&SourceOptions::default()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("notes.txt") && error.contains("FILE.kinora"), "{error}");
+    }
+
+    #[test]
+    fn a_virtual_source_opens_under_the_name_that_was_typed() {
+        let source = parse("virtual:seed=3").open(&SourceOptions::default()).unwrap();
+        assert_eq!(source.describe().name, "virtual:seed=3");
+        assert!(parse("virtual:size=3x3").open(&SourceOptions::default()).is_err());
+    }
+}

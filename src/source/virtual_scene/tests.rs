@@ -1,0 +1,109 @@
+//! The scene is the same everywhere, its results match its picture, and every option is checked.
+
+use super::*;
+use crate::results::ResultState;
+use crate::slot::SlotSizes;
+use crate::view::Rows;
+
+fn frames(options: VirtualOptions, count: usize) -> Vec<Box<Slot>> {
+    let mut scene = VirtualScene::new("virtual", options).unwrap();
+    scene.start(ClockPair::default()).unwrap();
+    let info = scene.describe();
+    let pixels = info.picture.and_then(PictureInfo::bytes).unwrap_or(0);
+    let sizes = SlotSizes { pixels, side: info.side_bytes_max, ..SlotSizes::default() };
+    (0..count)
+        .map(|_| {
+            let mut slot = Slot::new(&sizes);
+            assert_eq!(scene.fill(&mut slot, Span::ZERO).unwrap(), Filled::Frame);
+            slot
+        })
+        .collect()
+}
+
+fn small() -> VirtualOptions {
+    VirtualOptions { size: (64, 48), ..VirtualOptions::default() }
+}
+
+fn checksum(slot: &Slot) -> u32 {
+    crc32c::crc32c(slot.frame(None).pixels.unwrap().bytes)
+}
+
+#[test]
+fn the_same_seed_gives_the_bytes_that_it_gave_when_this_was_written() {
+    let sums: Vec<u32> = frames(small(), 3).iter().map(|slot| checksum(slot)).collect();
+    assert_eq!(sums, [1_260_121_054, 4_237_680_257, 1_963_381_341], "the picture of seed 1 has changed");
+    let other = frames(VirtualOptions { seed: 2, ..small() }, 1);
+    assert_ne!(checksum(&other[0]), sums[0]);
+}
+
+#[test]
+fn a_detection_lies_where_its_object_is_drawn() {
+    let options = VirtualOptions { objects: 2, ..VirtualOptions::default() };
+    for slot in frames(options, 40) {
+        let frame = slot.frame(None);
+        let pixels = frame.pixels.unwrap();
+        let car = frame.detections().get(1).unwrap();
+        let [x0, y0, x1, _] = car.bbox;
+        let (x, y) = (((x0 + x1) / 2.0 * 640.0) as usize, (y0 * 480.0).round() as usize);
+        let at = (y * 640 + x) * 3;
+        assert_eq!(pixels.bytes[at..at + 3], [190, 96, 60], "the car's colour at the top of its box, {frame}");
+    }
+}
+
+#[test]
+fn boxes_stay_inside_the_picture_and_move() {
+    let slots = frames(VirtualOptions { objects: 64, ..small() }, 500);
+    let mut moved = 0;
+    for pair in slots.windows(2) {
+        let (old, new) = (&pair[0].results.bbox, &pair[1].results.bbox);
+        moved += usize::from(old != new);
+        for &[x0, y0, x1, y1] in new {
+            assert!(0.0 <= x0 && x0 < x1 && x1 <= 1.0 && 0.0 <= y0 && y0 < y1 && y1 <= 1.0);
+        }
+    }
+    assert!(moved > 450, "boxes moved in {moved} of 499 frames");
+}
+
+#[test]
+fn every_kind_is_consistent_and_every_format_fills_its_picture() {
+    for kind in ResultKind::ALL {
+        let slot = &frames(VirtualOptions { kind: Some(kind), ..small() }, 2)[1];
+        assert_eq!(slot.results.state(), ResultState::Some(kind));
+        assert!(slot.results.is_consistent(slot.frame(None).side.len()), "{kind}");
+    }
+    use PixelFormat::{Bgr888, Grey, Nv12, Rgb888, Yuv420, Yuyv};
+    for format in [Bgr888, Rgb888, Yuyv, Nv12, Yuv420, Grey] {
+        let slot = &frames(VirtualOptions { format: Some(format), ..small() }, 1)[0];
+        let pixels = slot.frame(None).pixels.unwrap();
+        assert_eq!(Some(pixels.bytes.len()), pixels.info.bytes());
+        assert!(pixels.bytes.iter().all(|&byte| byte > 0), "{format}: every byte is drawn, no colour is 0");
+    }
+}
+
+#[test]
+fn results_that_are_repeated_say_so() {
+    let slots = frames(VirtualOptions { results_every: 3, ..small() }, 7);
+    let new: Vec<bool> = slots.iter().map(|slot| slot.meta.new_detection).collect();
+    assert_eq!(new, [true, false, false, true, false, false, true]);
+    assert_eq!(slots[2].results.bbox, slots[0].results.bbox);
+    assert_ne!(slots[3].results.bbox, slots[0].results.bbox);
+}
+
+#[test]
+fn capture_times_are_exact_after_ten_hours() {
+    let options = VirtualOptions { frame_rate: (30_000, 1_001), ..small() };
+    let scene = VirtualScene::new("virtual", options).unwrap();
+    // 30,000 frames take 1,001 seconds.
+    assert_eq!(scene.captured_at(36 * 30_000), Timestamp::from_ns(36 * 1_001_000_000_000));
+}
+
+#[test]
+fn options_out_of_range_are_refused_with_the_range() {
+    let refused = |options| VirtualScene::new("virtual", options).unwrap_err().to_string();
+    assert!(refused(VirtualOptions { size: (641, 480), ..small() }).contains("even sides in 16..=4096"));
+    assert!(refused(VirtualOptions { size: (640, 65_536), ..small() }).contains("640x65536"));
+    assert!(refused(VirtualOptions { format: Some(PixelFormat::Raw10), ..small() }).contains("BGR888"));
+    assert!(refused(VirtualOptions { objects: 65, ..small() }).contains("0..=64"));
+    assert!(refused(VirtualOptions { frame_rate: (0, 1), ..small() }).contains("1..=1000000"));
+    assert!(refused(VirtualOptions { results_every: 0, ..small() }).contains("1..=1000"));
+}

@@ -26,6 +26,9 @@ pub enum Error {
     /// A recording could not be closed.
     #[error(transparent)]
     Finish(#[from] crate::recording::FinishError),
+    /// A recording takes no more frames; what it has can be read.
+    #[error(transparent)]
+    Ended(#[from] crate::sink::Ended),
     /// A setting is out of its range or contradicts another.
     #[error("{0}")]
     Setting(String),
@@ -41,6 +44,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// What kind of refusal of the operating system it is, where it is one.
+    pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
+        use crate::recording::CreateError;
+        match self {
+            Self::Io { error, .. }
+            | Self::Source(SourceError::Io { error, .. })
+            | Self::Create(CreateError::Io { error, .. }) => Some(error.kind()),
+            Self::Create(CreateError::Exists { .. }) => Some(std::io::ErrorKind::AlreadyExists),
+            _ => None,
+        }
+    }
+
     /// For `map_err`: what was tried, and the system's answer.
     pub fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();

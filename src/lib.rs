@@ -70,6 +70,8 @@ mod error;
 #[cfg(feature = "std")]
 pub mod playback;
 #[cfg(feature = "std")]
+pub mod recorder;
+#[cfg(feature = "std")]
 pub mod sink;
 #[cfg(feature = "std")]
 pub mod timeline;
@@ -85,6 +87,8 @@ pub use labels::{Labels, LabelsFull};
 pub use ledger::{Cause, Ledger, Loss};
 #[cfg(feature = "std")]
 pub use playback::{Playback, Player};
+#[cfg(feature = "std")]
+pub use recorder::Recorder;
 pub use results::{ResultKind, ResultState, Results};
 #[cfg(feature = "std")]
 pub use sink::{Added, FrameSink, Summary};
@@ -100,6 +104,8 @@ pub mod prelude {
     pub use crate::ledger::Cause;
     #[cfg(feature = "std")]
     pub use crate::playback::{Command, Playback, Player, Rate};
+    #[cfg(feature = "std")]
+    pub use crate::recorder::Recorder;
     pub use crate::results::{ResultKind, ResultState};
     #[cfg(feature = "std")]
     pub use crate::slot::Slot;

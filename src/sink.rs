@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::ledger::{Cause, Loss};
+use crate::recording::store::StoreError;
 use crate::source::SourceInfo;
 use crate::time::ClockPair;
 
@@ -17,7 +18,33 @@ pub enum Added {
     Kept,
     /// This one is lost, the next may pass; the sink has it in its own account.
     Lost(Cause),
+    /// The sink takes no more, this one included; all that it kept so far is good. Said again for every further frame.
+    Ended(Ended),
 }
+
+/// Why a recording takes no more frames. Everything that it kept can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Frames kept until then.
+    pub frames: u64,
+    /// After an I/O error, how many frames of the last file are safely on the disk; `None` when all are.
+    pub durable: Option<u64>,
+    /// What happened.
+    pub reason: StoreError,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { frames, durable, reason } = self;
+        write!(f, "the recording ended after {frames} frames: {reason}; ")?;
+        match durable {
+            None => write!(f, "all of them can be read"),
+            Some(durable) => write!(f, "of its last file, {durable} are safely on the disk"),
+        }
+    }
+}
+
+impl std::error::Error for Ended {}
 
 /// What a sink kept, for the last line of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,12 +59,16 @@ pub struct Summary {
     pub dropped: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Older recordings that were removed to make room.
+    pub removed: u64,
+    /// Why it took no more frames before it was told to finish.
+    pub ended: Option<Ended>,
 }
 
 impl fmt::Display for Summary {
-    /// `recordings/a.kinora: 300 frames, 412 detections, 0 dropped`.
+    /// `recordings/a.kinora: 300 frames, 412 detections, 0 dropped, 9.1 MB`, then whatever was out of the ordinary.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { paths, frames, detections, dropped, .. } = self;
+        let Self { paths, frames, detections, dropped, bytes, removed, ended } = self;
         if let Some(first) = paths.first() {
             write!(f, "{}", first.display())?;
             if paths.len() > 1 {
@@ -45,7 +76,20 @@ impl fmt::Display for Summary {
             }
             write!(f, ": ")?;
         }
-        write!(f, "{frames} frames, {detections} detections, {dropped} dropped")
+        write!(f, "{frames} frames, {detections} detections, {dropped} dropped")?;
+        match (paths.is_empty(), bytes) {
+            (true, _) => {}
+            (_, 0..10_000) => write!(f, ", {bytes} bytes")?,
+            (_, 10_000..10_000_000) => write!(f, ", {:.1} kB", *bytes as f64 / 1e3)?,
+            _ => write!(f, ", {:.1} MB", *bytes as f64 / 1e6)?,
+        }
+        if *removed > 0 {
+            write!(f, "; {removed} older recordings were removed to make room")?;
+        }
+        match ended {
+            Some(ended) => write!(f, "; {ended}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -118,6 +162,6 @@ mod tests {
         let mut summary = Summary { frames: 3, detections: 5, dropped: 1, ..Summary::default() };
         assert_eq!(summary.to_string(), "3 frames, 5 detections, 1 dropped");
         summary.paths = vec!["a.kinora".into(), "a_0001.kinora".into()];
-        assert_eq!(summary.to_string(), "a.kinora and 1 more: 3 frames, 5 detections, 1 dropped");
+        assert_eq!(summary.to_string(), "a.kinora and 1 more: 3 frames, 5 detections, 1 dropped, 0 bytes");
     }
 }

@@ -155,6 +155,15 @@ impl<S: PageStore> Builder<S> {
         self.position
     }
 
+    /// Where the file would end if a record of so many bytes were appended and it were closed then; at most.
+    pub fn closed_bytes_with(&self, record_bytes: u64) -> u64 {
+        let step = self.geometry.step_bytes;
+        let end = self.position + record_bytes + self.reserve;
+        // A record that does not fit before the end of the step begins behind it, after an index.
+        let crosses = end / step > self.position / step;
+        end + if crosses { self.index_bytes + record_bytes.max(self.index_bytes) } else { 0 }
+    }
+
     pub fn store(&self) -> &S {
         &self.store
     }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
+use super::anatomy::Kinora;
 use super::hold::hold;
 use super::names::{is_recording_name, natural_order};
 
@@ -38,15 +39,16 @@ pub trait Anatomy: Send + Sync {
     /// It cannot be read.
     fn standing(&self, file: &File, len: u64) -> io::Result<Standing>;
 
-    /// End of the last intact record of an unclosed recording.
+    /// Where the last record of an unclosed recording ends, given that all bytes from `data_end` on are zero: records may end
+    /// in zeros. `len` when that cannot be told: nothing may then be cut off.
     ///
     /// # Errors
-    /// It cannot be read to the end: nothing may be cut off.
-    fn committed_len(&self, file: &File, len: u64) -> io::Result<u64>;
+    /// It cannot be read.
+    fn record_end(&self, file: &File, data_end: u64, len: u64) -> io::Result<u64>;
 }
 
 /// A directory that recordings lie in.
-pub struct Directory<A> {
+pub struct Directory<A = Kinora> {
     path: PathBuf,
     handle: OwnedFd,
     anatomy: A,
@@ -120,21 +122,39 @@ pub enum Removal {
 /// Oldest recordings that one scan lists, of each sort; more need another scan.
 const LISTED_MAX: usize = 256;
 
+impl Directory {
+    /// The directory of `.kinora` files at `path`, made if it is missing; see [`create_with`](Self::create_with).
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Self::create_with(path, Kinora)
+    }
+
+    /// The directory of `.kinora` files at `path`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_with(path, Kinora)
+    }
+}
+
 impl<A: Anatomy> Directory<A> {
     /// Makes the directory, with its parents, where it is missing; new ones get mode 0750 and survive a power cut.
     ///
     /// # Errors
     /// The system's, when it cannot be made or opened, or is not a directory.
-    pub fn create(path: &Path, anatomy: A) -> io::Result<Self> {
+    pub fn create_with(path: &Path, anatomy: A) -> io::Result<Self> {
         make_durably(path)?;
-        Self::open(path, anatomy)
+        Self::open_with(path, anatomy)
     }
 
     /// Opens a directory that is there.
     ///
     /// # Errors
     /// The system's.
-    pub fn open(path: &Path, anatomy: A) -> io::Result<Self> {
+    pub fn open_with(path: &Path, anatomy: A) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = openat(CWD, or_here(path), flags, Mode::empty())?;
         Ok(Self { path: path.to_path_buf(), handle, anatomy })
@@ -236,8 +256,8 @@ impl<A: Anatomy> Directory<A> {
         if self.anatomy.standing(&file, len)? != Standing::Unclosed {
             return Ok(None);
         }
-        let committed = self.anatomy.committed_len(&file, len)?;
-        let end = end_of_data(&file, committed, len)?;
+        let data_end = end_of_data(&file, len)?;
+        let end = self.anatomy.record_end(&file, data_end, len)?.max(data_end);
         if end >= len {
             return Ok(None);
         }
@@ -364,25 +384,24 @@ fn modified_time(stat: &Stat) -> std::time::SystemTime {
     if s < 0 { UNIX_EPOCH - whole + ns } else { UNIX_EPOCH + whole + ns }
 }
 
-/// Where the last byte that is not zero ends, in `from..len`; `from` when all are zero. Skips what was never written.
-fn end_of_data(file: &File, from: u64, len: u64) -> io::Result<u64> {
+/// Where the last byte that is not zero ends. Goes backwards, over what was never written without reading it.
+fn end_of_data(file: &File, len: u64) -> io::Result<u64> {
     use std::os::unix::fs::FileExt;
-    const CHUNK: usize = 64 * 1024;
-    let mut chunk = vec![0; CHUNK];
-    let mut end = from;
-    let mut at = next_data(file, from, len);
-    while at < len {
-        let wanted = CHUNK.min((len - at) as usize);
-        let got = file.read_at(&mut chunk[..wanted], at)?;
-        if got == 0 {
-            break;
+    const CHUNK_BYTES: u64 = 256 << 10;
+    let mut chunk = vec![0; CHUNK_BYTES as usize];
+    let mut high = len;
+    while high > 0 {
+        let low = (high - 1) / CHUNK_BYTES * CHUNK_BYTES;
+        if next_data(file, low, len) < high {
+            let bytes = &mut chunk[..(high - low) as usize];
+            file.read_exact_at(bytes, low)?;
+            if let Some(last) = bytes.iter().rposition(|&byte| byte != 0) {
+                return Ok(low + last as u64 + 1);
+            }
         }
-        if let Some(last) = chunk[..got].iter().rposition(|&byte| byte != 0) {
-            end = at + last as u64 + 1;
-        }
-        at = next_data(file, at + got as u64, len);
+        high = low;
     }
-    Ok(end)
+    Ok(0)
 }
 
 /// The first place at or after `at` that may hold data; `len` when there is none.

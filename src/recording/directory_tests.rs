@@ -1,5 +1,5 @@
 //! Tests of the directory with a toy anatomy: a file is ours when it begins with `R`, closed when it ends with `C`, and its
-//! records end at the last `.`.
+//! records end one byte behind the last that is not zero.
 
 use super::*;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -18,10 +18,8 @@ impl Anatomy for Toy {
         Ok(if byte == *b"C" { Standing::Closed } else { Standing::Unclosed })
     }
 
-    fn committed_len(&self, file: &File, len: u64) -> io::Result<u64> {
-        let mut bytes = vec![0; len as usize];
-        file.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes.iter().rposition(|&b| b == b'.').map_or(0, |at| at as u64 + 1))
+    fn record_end(&self, _: &File, data_end: u64, len: u64) -> io::Result<u64> {
+        Ok((data_end + 1).min(len))
     }
 }
 
@@ -41,16 +39,19 @@ fn names(scan: &Scan) -> Vec<&str> {
 fn missing_parents_are_made_for_owner_and_group_only() {
     let top = tempfile::tempdir().unwrap();
     let path = top.path().join("a/b/c");
-    Directory::create(&path, Toy).unwrap();
+    Directory::create_with(&path, Toy).unwrap();
     for made in ["a", "a/b", "a/b/c"] {
         let mode = top.path().join(made).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o027, 0, "{made}: {mode:o}");
         assert_eq!(mode & 0o700, 0o700);
     }
-    Directory::create(&path, Toy).unwrap();
+    Directory::create_with(&path, Toy).unwrap();
     std::fs::write(top.path().join("file"), b"").unwrap();
-    assert_eq!(Directory::create(&top.path().join("file"), Toy).err().unwrap().kind(), io::ErrorKind::NotADirectory);
-    assert!(Directory::create(&top.path().join("file/below"), Toy).is_err());
+    assert_eq!(
+        Directory::create_with(&top.path().join("file"), Toy).err().unwrap().kind(),
+        io::ErrorKind::NotADirectory
+    );
+    assert!(Directory::create_with(&top.path().join("file/below"), Toy).is_err());
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn the_oldest_closed_come_first_then_the_abandoned_and_foreign_files_never() {
     put(top.path(), "foreign.kinora", b"x.C", 0);
     put(top.path(), "empty.kinora", b"", 0);
     put(top.path(), "other.json", b"R.C", 0);
-    let directory = Directory::open(top.path(), Toy).unwrap();
+    let directory = Directory::open_with(top.path(), Toy).unwrap();
     let scan = directory.scan().unwrap();
     assert_eq!(names(&scan), ["old.kinora", "same_0001.kinora", "same_2.kinora", "new.kinora", "crashed.kinora"]);
     assert!(!scan.more && scan.bytes >= 5 * 512);
@@ -80,7 +81,7 @@ fn links_fifos_directories_and_dangling_names_are_passed_over() {
     std::fs::create_dir(top.path().join("directory.kinora")).unwrap();
     let fifo = top.path().join("fifo.kinora");
     rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    let directory = Directory::open(top.path(), Toy).unwrap();
+    let directory = Directory::open_with(top.path(), Toy).unwrap();
     assert!(directory.scan().unwrap().oldest.is_empty());
     assert_eq!(directory.newest().unwrap(), None);
     assert_eq!(directory.trim_abandoned().unwrap(), Trimmed::default());
@@ -90,10 +91,10 @@ fn links_fifos_directories_and_dangling_names_are_passed_over() {
 #[test]
 fn a_recording_that_somebody_writes_is_neither_removed_nor_trimmed() {
     let top = tempfile::tempdir().unwrap();
-    let path = put(top.path(), "a.kinora", b"R.\0\0\0", 0);
+    let path = put(top.path(), "a.kinora", b"R.\0\0\0\0", 0);
     let writer = File::options().write(true).open(&path).unwrap();
     assert!(hold(&writer).unwrap());
-    let directory = Directory::open(top.path(), Toy).unwrap();
+    let directory = Directory::open_with(top.path(), Toy).unwrap();
     let scan = directory.scan().unwrap();
     assert_eq!(directory.remove(&scan.oldest[0]), Removal::Kept);
     assert_eq!(directory.trim_abandoned().unwrap().files, 0);
@@ -107,7 +108,7 @@ fn a_recording_that_somebody_writes_is_neither_removed_nor_trimmed() {
 fn a_name_that_another_file_took_meanwhile_is_not_removed() {
     let top = tempfile::tempdir().unwrap();
     let path = put(top.path(), "a.kinora", b"R.C", 0);
-    let directory = Directory::open(top.path(), Toy).unwrap();
+    let directory = Directory::open_with(top.path(), Toy).unwrap();
     let scan = directory.scan().unwrap();
     let other = put(top.path(), "b.kinora", b"R.C", 0);
     std::fs::rename(&other, &path).unwrap();
@@ -125,10 +126,10 @@ fn trimming_cuts_only_zeros_behind_the_last_record_and_keeps_the_age() {
     File::options().write(true).open(&a).unwrap().set_len(64 << 20).unwrap();
     let modified = UNIX_EPOCH + Duration::from_secs(1_000_005);
     File::options().write(true).open(&a).unwrap().set_modified(modified).unwrap();
-    let directory = Directory::open(top.path(), Toy).unwrap();
+    let directory = Directory::open_with(top.path(), Toy).unwrap();
     assert_eq!(directory.trim_abandoned().unwrap().files, 2);
-    assert_eq!(std::fs::read(&a).unwrap(), b"R.");
-    assert_eq!(std::fs::read(&b).unwrap(), torn[..torn.len() - 70_000]);
+    assert_eq!(std::fs::read(&a).unwrap(), b"R.\0", "the zero that belongs to the record stays");
+    assert_eq!(std::fs::read(&b).unwrap(), torn[..torn.len() - 69_999]);
     assert_eq!(a.metadata().unwrap().modified().unwrap(), modified);
     assert_eq!(directory.trim_abandoned().unwrap().files, 0, "nothing is left to trim");
 }
@@ -140,7 +141,7 @@ fn a_scan_of_many_lists_the_oldest_and_says_that_there_are_more() {
         put(top.path(), &format!("r_{i:04}.kinora"), b"R.C", 10_000 - i);
     }
     put(top.path(), "crashed.kinora", b"R.", 0);
-    let scan = Directory::open(top.path(), Toy).unwrap().scan().unwrap();
+    let scan = Directory::open_with(top.path(), Toy).unwrap().scan().unwrap();
     assert_eq!((scan.oldest.len(), scan.more), (LISTED_MAX, true));
     assert_eq!(scan.oldest[0].name.to_str().unwrap(), format!("r_{:04}.kinora", LISTED_MAX + 2));
     assert!(scan.oldest.iter().all(|entry| entry.closed), "abandoned ones wait until all closed ones are listed");

@@ -4,6 +4,7 @@
 //! a [`Reader`] opens any file, closed or not, and lends its frames; [`verify`](verify::verify) checks every byte;
 //! a [`Tail`] follows a file while it is written.
 
+mod anatomy;
 mod body;
 mod build;
 pub(crate) mod columns;
@@ -12,6 +13,7 @@ pub mod directory;
 mod file_store;
 pub mod format;
 pub mod hold;
+pub mod local;
 pub mod names;
 mod pager;
 pub mod retention;
@@ -21,7 +23,9 @@ mod settings;
 pub mod store;
 mod writer;
 
+pub use anatomy::Kinora;
 pub use body::{ClockNote, Totals};
+pub use directory::Directory;
 pub use file_store::{CreateError, FileStore};
 pub use session::{SessionHeader, random_id};
 pub use settings::{SyncPolicy, WriterSettings, geometry, record_bytes};

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::anatomy::Kinora;
 use super::directory::{Anatomy, Directory, Removal, Scan};
 use super::room::{NoRoom, Room};
 
@@ -49,7 +50,7 @@ impl Removed {
 }
 
 /// Applies [`Limits`] to one directory.
-pub struct Keeper<A> {
+pub struct Keeper<A = Kinora> {
     directory: Arc<Directory<A>>,
     limits: Limits,
     removed: Arc<Removed>,
@@ -161,7 +162,7 @@ mod tests {
     const BLOCK: u64 = 4096;
 
     fn keeper(path: &Path, limits: Limits) -> Keeper<Toy> {
-        let directory = Arc::new(Directory::open(path, Toy).unwrap());
+        let directory = Arc::new(Directory::open_with(path, Toy).unwrap());
         Keeper::new(directory, limits, Arc::new(Removed::default()))
     }
 

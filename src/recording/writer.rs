@@ -273,6 +273,11 @@ impl<S: PageStore> Writer<S> {
         self.build.position()
     }
 
+    /// Bytes of the file if a record of `record_bytes` were appended and the recording closed then: an upper bound.
+    pub fn closed_bytes_with(&self, record_bytes: u64) -> u64 {
+        self.build.closed_bytes_with(record_bytes)
+    }
+
     /// The store, for those who brought it.
     pub fn store(&self) -> &S {
         self.build.store()

@@ -1,0 +1,259 @@
+//! When one file ends and the next begins: its size, its time, or a failure that leaves its end in doubt.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::output::{Kept, Refusal};
+use super::relay::Relay;
+use super::series::{Closed, Part, Series};
+use crate::error::{Error, Result};
+use crate::event::{Event, EventKind};
+use crate::frame::Frame;
+use crate::ledger::Ledger;
+use crate::recording::CreateError;
+use crate::recording::retention::Removed;
+use crate::recording::store::StoreError;
+use crate::sink::Ended;
+use crate::source::bounded;
+use crate::time::{ClockPair, Span, Timestamp};
+
+/// Who makes and closes files.
+enum Maker {
+    /// The caller, when it happens. `None` only while a file is being replaced.
+    Here(Series),
+    /// A thread.
+    Ahead(Relay),
+}
+
+/// The open file and the way to the next.
+pub struct Files {
+    /// `None` once the recording ended.
+    current: Option<Box<Part>>,
+    maker: Maker,
+    bytes_max: Option<u64>,
+    span_max: Option<Span>,
+    first_at: Option<Timestamp>,
+    /// The next file was asked for.
+    asked: bool,
+    removed: Arc<Removed>,
+}
+
+/// The next file is made when this share of the size is left ...
+const AHEAD_SHARE: u64 = 8;
+/// ... or so much of the time, or a quarter of it if that is less.
+const AHEAD_SPAN: Span = Span::from_s(5);
+/// Files that one frame may go through before the recording is given up.
+const FILES_TRIED_MAX: usize = 3;
+
+impl Files {
+    /// Makes the first file. `ahead`: further ones are made by a thread.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(mut series: Series, bytes_max: Option<u64>, span_max: Option<Span>, ahead: bool) -> Result<Self> {
+        let current = Some(series.open_first()?);
+        let removed = series.removed();
+        let splits = bytes_max.is_some() || span_max.is_some();
+        let maker = if ahead && splits { Maker::Ahead(Relay::start(series)?) } else { Maker::Here(series) };
+        Ok(Self { current, maker, bytes_max, span_max, first_at: None, asked: false, removed })
+    }
+
+    /// The open file; empty once the recording ended.
+    pub fn path(&self) -> &Path {
+        self.current.as_ref().map_or(Path::new(""), |part| &part.path)
+    }
+
+    /// What the open file holds.
+    pub fn kept(&self) -> Kept {
+        self.current.as_ref().map_or(Kept::default(), |part| part.output.kept())
+    }
+
+    /// What was removed to make room.
+    pub fn removed(&self) -> Arc<Removed> {
+        Arc::clone(&self.removed)
+    }
+
+    /// Writes pending losses and the frame, into a new file where it is time for one. What a file handed over to be closed
+    /// holds is added to `handed_over`.
+    pub fn add(
+        &mut self,
+        frame: &Frame<'_>,
+        now: ClockPair,
+        ledger: &mut Ledger,
+        handed_over: &mut Kept,
+    ) -> Result<(), Refusal> {
+        if self.is_full_for(frame, self.bytes_max, self.span_max) {
+            self.begin_next(now, handed_over)?;
+        }
+        self.try_files(now, handed_over, |part| {
+            write_losses(part, ledger)?;
+            part.output.append(frame, now)
+        })?;
+        self.first_at.get_or_insert(frame.meta.captured_at);
+        self.ask_ahead(frame, now);
+        Ok(())
+    }
+
+    /// Writes an event.
+    pub fn event(
+        &mut self,
+        event: &Event,
+        now: ClockPair,
+        ledger: &mut Ledger,
+        handed_over: &mut Kept,
+    ) -> Result<(), Refusal> {
+        self.try_files(now, handed_over, |part| {
+            write_losses(part, ledger)?;
+            part.output.event(event)
+        })
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: ClockPair) -> Result<(), Refusal> {
+        self.current.as_mut().map_or(Ok(()), |part| part.output.tick(now))
+    }
+
+    /// Does `write`, in a new file when the open one failed.
+    fn try_files(
+        &mut self,
+        now: ClockPair,
+        handed_over: &mut Kept,
+        mut write: impl FnMut(&mut Part) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut tries = 0;
+        loop {
+            let Some(part) = &mut self.current else { return Err(Refusal::End(nothing_open())) };
+            match write(part) {
+                Err(Refusal::NextFile(ended)) => {
+                    tries += 1;
+                    // A file that failed before anything in it was safe: the disk is gone, another file would be too.
+                    if tries == FILES_TRIED_MAX || ended.durable == Some(0) && ended.frames > 0 && tries > 1 {
+                        return Err(Refusal::End(ended));
+                    }
+                    let note = doubt_note(&part.path, ended, now);
+                    self.begin_next(now, handed_over)?;
+                    if let (Some(note), Some(part)) = (note, &mut self.current) {
+                        part.output.event(&note)?;
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// True when the frame belongs into the next file.
+    fn is_full_for(&self, frame: &Frame<'_>, bytes_max: Option<u64>, span_max: Option<Span>) -> bool {
+        let Some(part) = &self.current else { return false };
+        if part.output.kept().frames == 0 {
+            return false;
+        }
+        let too_long = |max: Span| self.first_at.is_some_and(|first| (frame.meta.captured_at - first).abs() >= max);
+        let too_large = |max: u64| part.output.bytes_with(frame) > max;
+        span_max.is_some_and(too_long) || bytes_max.is_some_and(too_large)
+    }
+
+    /// Has the next file made shortly before it is needed.
+    fn ask_ahead(&mut self, frame: &Frame<'_>, now: ClockPair) {
+        let Maker::Ahead(relay) = &self.maker else { return };
+        if self.asked {
+            return;
+        }
+        let bytes = self.bytes_max.map(|max| max - max / AHEAD_SHARE);
+        let span = self.span_max.map(|max| max - AHEAD_SPAN.min(Span::from_ns(max.as_ns() / 4)));
+        if self.is_full_for(frame, bytes, span) {
+            relay.open_next(now);
+            self.asked = true;
+        }
+    }
+
+    /// Closes the open file and goes on in the next.
+    fn begin_next(&mut self, now: ClockPair, handed_over: &mut Kept) -> Result<(), Refusal> {
+        let frames = self.kept().frames;
+        let opened = match &mut self.maker {
+            Maker::Ahead(relay) => {
+                if !self.asked {
+                    relay.open_next(now);
+                }
+                self.asked = false;
+                relay.opened()
+            }
+            Maker::Here(series) => {
+                // Closed first: what it had preallocated is then free for the next.
+                if let Some(old) = self.current.take() {
+                    handed_over.add(&old.output.kept());
+                    series.close(old);
+                }
+                series.open_next(now)
+            }
+        };
+        let new = opened.map_err(|error| Refusal::End(Ended { frames, durable: None, reason: reason_of(&error) }))?;
+        self.first_at = None;
+        if let (Some(old), Maker::Ahead(relay)) = (self.current.replace(new), &self.maker) {
+            handed_over.add(&old.output.kept());
+            relay.close(old);
+        }
+        Ok(())
+    }
+
+    /// Closes the open file for good.
+    pub fn close_current(&mut self, ledger: &mut Ledger, handed_over: &mut Kept) {
+        let Some(mut part) = self.current.take() else { return };
+        let _ = write_losses(&mut part, ledger);
+        handed_over.add(&part.output.kept());
+        match &mut self.maker {
+            Maker::Here(series) => series.close(part),
+            Maker::Ahead(relay) => relay.close(part),
+        }
+    }
+
+    /// Closes everything and tells what the files hold.
+    ///
+    /// # Errors
+    /// The thread that closes files is gone.
+    pub fn finish(mut self, ledger: &mut Ledger) -> Result<Closed> {
+        self.close_current(ledger, &mut Kept::default());
+        match self.maker {
+            Maker::Here(series) => Ok(series.into_closed()),
+            Maker::Ahead(relay) => {
+                if self.asked {
+                    // Made ahead and not needed.
+                    if let Ok(part) = relay.opened() {
+                        relay.discard(part);
+                    }
+                }
+                Ok(relay.end()?.into_closed())
+            }
+        }
+    }
+}
+
+fn write_losses(part: &mut Part, ledger: &mut Ledger) -> Result<(), Refusal> {
+    while let Some(loss) = ledger.take() {
+        part.output.loss(&loss)?;
+    }
+    Ok(())
+}
+
+/// For the new file: which frames of the old one may be gone after a power cut. Nothing when the old one only was full.
+fn doubt_note(path: &Path, ended: Ended, now: ClockPair) -> Option<Event> {
+    let durable = ended.durable?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let text = format!("{}; frames from {durable} on of {name} are in doubt", ended.reason);
+    Some(Event { kind: EventKind::Note, at: now.monotonic, wall: now.wall, text: bounded(&text) })
+}
+
+fn nothing_open() -> Ended {
+    Ended { frames: 0, durable: None, reason: StoreError::Io { doing: "reach a file that was closed", errno: 0 } }
+}
+
+fn reason_of(error: &Error) -> StoreError {
+    match error {
+        Error::Create(CreateError::Store { reason, .. }) => *reason,
+        Error::Create(CreateError::Io { error, .. }) | Error::Io { error, .. } => match error.kind() {
+            std::io::ErrorKind::StorageFull => StoreError::NoSpace,
+            std::io::ErrorKind::QuotaExceeded => StoreError::Quota,
+            _ => StoreError::Io { doing: "make the next file", errno: error.raw_os_error().unwrap_or(0) },
+        },
+        _ => StoreError::Io { doing: "make the next file", errno: 0 },
+    }
+}

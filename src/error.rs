@@ -20,6 +20,12 @@ pub enum Error {
     /// A recording could not be begun.
     #[error(transparent)]
     Create(#[from] crate::recording::CreateError),
+    /// A recording cannot be opened.
+    #[error(transparent)]
+    Open(#[from] crate::recording::OpenError),
+    /// A frame or record cannot be read.
+    #[error(transparent)]
+    Read(#[from] crate::recording::ReadError),
     /// A recording cannot take a record.
     #[error(transparent)]
     Append(#[from] crate::recording::AppendError),

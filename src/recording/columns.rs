@@ -70,6 +70,11 @@ fn put<T: Copy, const N: usize>(out: &mut [u8], at: usize, column: &[T], bytes: 
     end
 }
 
+/// Number of rows of a results section, unchecked beyond its checksum.
+pub fn rows(bytes: &[u8]) -> u64 {
+    bytes.get(12..14).map_or(0, |rows| u16::from_le_bytes([rows[0], rows[1]]).into())
+}
+
 /// Reads results; `bytes` empty: no result at all. `side_bytes`: length of the frame's side section.
 ///
 /// # Errors

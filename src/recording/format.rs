@@ -322,6 +322,12 @@ pub enum RecordError {
         /// As computed.
         found: u32,
     },
+    /// The system could not read it.
+    #[error("it cannot be read (error {errno})")]
+    Unreadable {
+        /// The system's error number.
+        errno: i32,
+    },
     /// Checksums hold but a section lies outside its record.
     #[error("section {section} lies outside its record")]
     Section {
@@ -410,6 +416,14 @@ impl<'a> Head<'a> {
         let expected = header.head_crc.get();
         if found != expected {
             return Err(RecordError::HeadChecksum { expected, found });
+        }
+        let total = u64::from(header.total_bytes.get());
+        if total > room && !header.is(RecordKind::Padding) {
+            return Err(RecordError::Cut { missing: total - room });
+        }
+        // A record takes at least its header: numbers beyond that would let a small file claim any number of frames.
+        if header.frames.get().max(header.sequence.get()) > offset / ALIGN {
+            return Err(RecordError::Body { what: "sequence" });
         }
         Ok(Self { header, offset, bytes: head })
     }

@@ -74,6 +74,11 @@ impl SessionHeader {
         }
     }
 
+    /// The header of a file whose session is lost (or was never written), with all its frames still there.
+    pub fn unknown(id: [u8; 16]) -> Self {
+        Self::from_source(&SourceInfo { frame_rate: (0, 1), ..SourceInfo::new("") }, ClockPair::default(), id)
+    }
+
     /// The header of the next file of the same series.
     pub fn next_part(&self, clock: ClockPair, id: [u8; 16]) -> Self {
         Self { id, part: self.part.saturating_add(1), clock, ..self.clone() }

@@ -1,0 +1,196 @@
+//! Loads records from a medium, checked, and walks over them: what opening, reading, verifying and following share.
+
+use zerocopy::FromBytes;
+
+use super::format::{ALIGN, Geometry, HEADER_BYTES, Head, Header, RECORD_MAGIC, RecordError, RecordKind, round_up};
+use super::medium::Medium;
+
+/// Bytes read at a time when a record's length is not known yet: most heads, and small records whole.
+const PROBE_BYTES: usize = 4096;
+/// Bytes read at a time when the next record is searched for.
+const SEARCH_BYTES: usize = 256 << 10;
+
+/// Bytes that were read last.
+#[derive(Debug, Default)]
+pub struct Window {
+    bytes: Vec<u8>,
+    offset: u64,
+    filled: usize,
+}
+
+impl Window {
+    /// Forgets what was read: the medium may have changed.
+    pub fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    /// `len` bytes from `offset` on, or fewer at the end of the medium.
+    fn get<M: Medium + ?Sized>(
+        &mut self,
+        medium: &M,
+        offset: u64,
+        len: usize,
+        ahead: usize,
+    ) -> Result<&[u8], RecordError> {
+        let known = offset >= self.offset && offset - self.offset + len as u64 <= self.filled as u64;
+        if !known {
+            let want = len.max(ahead);
+            if self.bytes.len() < want {
+                self.bytes.resize(want, 0);
+            }
+            self.filled = 0;
+            let unreadable = |e: std::io::Error| RecordError::Unreadable { errno: e.raw_os_error().unwrap_or(0) };
+            self.filled = medium.fill(offset, &mut self.bytes[..want]).map_err(unreadable)?;
+            self.offset = offset;
+        }
+        let start = (offset - self.offset) as usize;
+        Ok(&self.bytes[start..self.filled.min(start + len)])
+    }
+}
+
+/// Loads the head of the record at `offset`, checked. `end`: where records must end (the file's length, or what is committed).
+///
+/// # Errors
+/// There is no intact head.
+pub fn head<'w, M: Medium + ?Sized>(
+    medium: &M,
+    window: &'w mut Window,
+    geometry: &Geometry,
+    offset: u64,
+    end: u64,
+) -> Result<Head<'w>, RecordError> {
+    let room = end.saturating_sub(offset);
+    let most = room.min(HEADER_BYTES as u64) as usize;
+    let header = Header::bounded(window.get(medium, offset, most, PROBE_BYTES)?, geometry, room)?;
+    let bytes = window.get(medium, offset, header.head_bytes.get() as usize, PROBE_BYTES)?;
+    Head::parse(bytes, offset, geometry, room)
+}
+
+/// Loads a whole record, head and bulk checked.
+///
+/// # Errors
+/// There is no intact record.
+pub fn record<'w, M: Medium + ?Sized>(
+    medium: &M,
+    window: &'w mut Window,
+    geometry: &Geometry,
+    offset: u64,
+    end: u64,
+) -> Result<(Head<'w>, &'w [u8]), RecordError> {
+    let room = end.saturating_sub(offset);
+    // The length is believed because the head's checksum holds; what is then read is checked again, as it lies in memory now.
+    let first = head(medium, window, geometry, offset, end)?;
+    let total = first.header.head_bytes.get() as usize + first.bulk_bytes();
+    let bytes = window.get(medium, offset, total, 0)?;
+    let head = Head::parse(bytes, offset, geometry, room)?;
+    let bulk = bytes.get(head.header.head_bytes.get() as usize..total);
+    let bulk = bulk.ok_or(RecordError::Cut { missing: (total - bytes.len().min(total)) as u64 })?;
+    head.check_bulk(bulk, geometry)?;
+    Ok((head, bulk))
+}
+
+/// What a walk found.
+#[derive(Debug)]
+pub enum Found {
+    /// A record with an intact head.
+    Record {
+        /// Where it begins.
+        offset: u64,
+        /// Its header.
+        header: Header,
+    },
+    /// No intact record from here to `to`, where one begins.
+    Damage {
+        /// Where it begins.
+        from: u64,
+        /// Where it ends.
+        to: u64,
+        /// What is wrong with the first record of it.
+        reason: RecordError,
+    },
+    /// No record follows. `reason`: what lies here, unless nothing was ever written.
+    End {
+        /// Where the last record ends.
+        at: u64,
+        /// What is wrong with what lies there.
+        reason: Option<RecordError>,
+    },
+}
+
+/// Goes from record to record, over damage.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    /// Where the next record should begin.
+    pub position: u64,
+    /// Where records must end.
+    pub end: u64,
+}
+
+impl Walk {
+    /// The next record, damage, or end.
+    pub fn next<M: Medium + ?Sized>(&mut self, medium: &M, window: &mut Window, geometry: &Geometry) -> Found {
+        let at = self.position;
+        if at >= self.end {
+            return Found::End { at: self.end, reason: None };
+        }
+        match head(medium, window, geometry, at, self.end) {
+            Ok(head) => {
+                // Padding may be cut off: its bytes mean nothing.
+                self.position = head.end().min(self.end);
+                Found::Record { offset: at, header: head.header }
+            }
+            Err(reason) => match search(medium, window, geometry, at + 1, self.end) {
+                Some(to) => {
+                    self.position = to;
+                    Found::Damage { from: at, to, reason }
+                }
+                None => {
+                    self.position = self.end;
+                    let torn = (reason != RecordError::Unwritten).then_some(reason);
+                    Found::End { at, reason: torn }
+                }
+            },
+        }
+    }
+}
+
+/// The first place at or after `from` where an intact head begins.
+pub fn search<M: Medium + ?Sized>(
+    medium: &M,
+    window: &mut Window,
+    geometry: &Geometry,
+    from: u64,
+    end: u64,
+) -> Option<u64> {
+    let mut block = vec![0; SEARCH_BYTES];
+    let mut at = round_up(from, ALIGN);
+    while at < end {
+        at = medium.next_data(at) & !(ALIGN - 1);
+        // An unreadable block is damage like any other; go on behind it, page by page.
+        let filled = match medium.fill(at, &mut block) {
+            Ok(0) => return None,
+            Ok(filled) => filled,
+            Err(_) => match medium.fill(at, &mut block[..PROBE_BYTES]) {
+                Ok(filled) if filled > 0 => filled,
+                _ => {
+                    at += PROBE_BYTES as u64;
+                    continue;
+                }
+            },
+        };
+        for (i, bytes) in block[..filled].chunks(ALIGN as usize).enumerate() {
+            let offset = at + i as u64 * ALIGN;
+            if bytes.starts_with(&RECORD_MAGIC) && head(medium, window, geometry, offset, end).is_ok() {
+                return Some(offset);
+            }
+        }
+        at += round_up(filled as u64, ALIGN);
+    }
+    None
+}
+
+/// True when a header of that kind may lie at the start of `bytes`: a cheap look before a checksum.
+pub fn looks_like(bytes: &[u8], kinds: &[RecordKind]) -> bool {
+    Header::read_from_prefix(bytes)
+        .is_ok_and(|(header, _)| header.magic == RECORD_MAGIC && kinds.iter().any(|&kind| header.is(kind)))
+}

@@ -1,0 +1,420 @@
+//! Reads a recording in any order: frame by number in one index entry and one record, by time in O(log n).
+//!
+//! Memory is made when it is opened: one frame, one record, and a small table of index records. The file is read by `pread`,
+//! so a file that is cut short meanwhile gives errors, not signals.
+
+use std::fs::File;
+use std::path::Path;
+
+use zerocopy::IntoBytes;
+
+use super::body::{self, ClockNote, Totals};
+use super::columns;
+use super::format::{Geometry, Head, IndexEntry, RecordError, RecordKind, VERSION, section};
+use super::load::{self, Window};
+use super::medium::{FileMedium, Medium};
+use super::open::{Block, Entries, OpenError, Opened, open};
+use super::records::Records;
+use super::session::SessionHeader;
+use crate::event::Event;
+use crate::frame::{Frame, FrameMeta, JpegPicture, PictureInfo, PixelFormat, Pixels};
+use crate::labels::Labels;
+use crate::ledger::Loss;
+use crate::results::Results;
+use crate::time::{ClockPair, Span, Timestamp, WallTime};
+use crate::timeline::Timeline;
+
+/// Wall-clock times that disagree with the newest clock record by less are left as they are.
+const CLOCK_STEP: Span = Span::from_ms(10);
+
+/// Why a frame cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Its record is damaged; the others can still be read.
+    #[error("frame {frame} (byte {offset} of the recording) is damaged: {reason}")]
+    Damaged {
+        /// Ordinal of the frame.
+        frame: u64,
+        /// Where its record begins.
+        offset: u64,
+        /// What is wrong with it.
+        reason: RecordError,
+    },
+    /// Nothing is left of it; the others can still be read.
+    #[error("frame {frame} is lost: the part of the recording that held it is damaged")]
+    Missing {
+        /// Ordinal of the frame.
+        frame: u64,
+    },
+    /// There are not so many.
+    #[error("there is no frame {frame}: the recording has {frames}")]
+    OutOfRange {
+        /// Ordinal asked for, from 0.
+        frame: u64,
+        /// Frames of the recording.
+        frames: u64,
+    },
+    /// A record that is not a frame is damaged.
+    #[error("the {kind} record at byte {offset} of the recording is damaged: {reason}")]
+    Record {
+        /// What was expected there.
+        kind: &'static str,
+        /// Where.
+        offset: u64,
+        /// What is wrong with it.
+        reason: RecordError,
+    },
+}
+
+/// What a recording holds, in numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Info {
+    /// Version of the format.
+    pub format_version: u16,
+    /// Frames that are there.
+    pub frames: u64,
+    /// Frames that were recorded and are lost to damage, as far as that is known without reading everything.
+    pub missing: u64,
+    /// Rows of all results.
+    pub detections: u64,
+    /// Frames lost while recording, by the drop ledger.
+    pub dropped: u64,
+    /// Entries of the drop ledger.
+    pub losses: u64,
+    /// Bookmarks, triggers, notes.
+    pub events: u64,
+    /// Times that the wall clock was stepped.
+    pub clock_steps: u64,
+    /// Capture times of the first frame, as the clocks were.
+    pub first: Option<ClockPair>,
+    /// Capture time of the first frame on the corrected wall clock.
+    pub first_utc: Option<WallTime>,
+    /// From the first to the latest capture.
+    pub duration: Span,
+    /// Frames a second over the duration; 0 with fewer than two frames.
+    pub fps_mean: f64,
+    /// Shape of the first frame's picture as stored (JPEG: stride 0); `None` when headless.
+    pub picture: Option<PictureInfo>,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Bytes up to the end of the last record.
+    pub used_bytes: u64,
+    /// The file was closed cleanly.
+    pub finalized: bool,
+    /// The first bytes of the file are damaged (which costs nothing).
+    pub front_damaged: bool,
+}
+
+/// How many records were looked at, so that a test can hold the cost of a seek.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Index records, of which one entry was read.
+    pub index_records: u64,
+    /// Frame records.
+    pub frame_records: u64,
+}
+
+/// An open recording.
+#[derive(Debug)]
+pub struct Reader<M: Medium = FileMedium> {
+    pub(super) medium: M,
+    pub(super) opened: Opened,
+    pub(super) window: Window,
+    pub(super) decoded: Decoded,
+    touched: Touched,
+}
+
+/// Memory for one decoded frame.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    meta: FrameMeta,
+    results: Box<Results>,
+}
+
+impl Decoded {
+    pub(super) fn new() -> Self {
+        Self { meta: FrameMeta::new(), results: Box::new(Results::new()) }
+    }
+}
+
+impl Reader<FileMedium> {
+    /// Opens a recording, closed or not, damaged or not; changes nothing in it.
+    ///
+    /// Cost: closed, one read for each index record (one for 1,024 frames); not closed, also one for each record since
+    /// the newest growth step, and the bytes of at most the last 1,024 frames.
+    ///
+    /// # Errors
+    /// It is not a recording that this build reads.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let io = |error| OpenError::Io { path: path.to_owned(), error };
+        let file = File::open(path).map_err(io)?;
+        Self::over(FileMedium::new(file).map_err(io)?)
+    }
+}
+
+impl<M: Medium> Reader<M> {
+    /// Opens a recording that lies anywhere.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn over(medium: M) -> Result<Self, OpenError> {
+        let opened = open(&medium)?;
+        let window = Window::default();
+        Ok(Self { medium, opened, window, decoded: Decoded::new(), touched: Touched::default() })
+    }
+
+    /// What was known before the first frame.
+    pub fn header(&self) -> &SessionHeader {
+        &self.opened.header
+    }
+
+    /// Sums over the records found, and where the newest of each kind lies.
+    pub fn totals(&self) -> &Totals {
+        &self.opened.totals
+    }
+
+    /// Where things lie in the file.
+    pub fn geometry(&self) -> &Geometry {
+        &self.opened.geometry
+    }
+
+    /// True when the file was closed cleanly.
+    pub fn is_finalized(&self) -> bool {
+        self.opened.finalized
+    }
+
+    /// Where the last record ends.
+    pub fn end(&self) -> u64 {
+        self.opened.end
+    }
+
+    /// How many records were looked at so far.
+    pub fn touched(&self) -> Touched {
+        self.touched
+    }
+
+    /// What the recording holds, in numbers. Cost: reads the first frame.
+    pub fn info(&mut self) -> Info {
+        let picture = self.first_picture();
+        let totals = &self.opened.totals;
+        let frames = self.opened.blocks.iter().map(|block| block.count).sum();
+        let latest = self.opened.blocks.last().map(|block| Timestamp::from_ns(block.time_max));
+        let duration = totals.first.zip(latest).map_or(Span::ZERO, |(first, latest)| latest - first.monotonic);
+        let fps_mean =
+            if frames > 1 && duration > Span::ZERO { (frames - 1) as f64 / duration.as_s_f64() } else { 0.0 };
+        Info {
+            format_version: VERSION,
+            frames,
+            missing: self.frame_count() - frames,
+            detections: totals.detections,
+            dropped: totals.lost,
+            losses: totals.losses,
+            events: totals.events,
+            clock_steps: totals.clock_steps,
+            first: totals.first,
+            first_utc: totals.first.map(|first| self.corrected_wall(first.monotonic, first.wall)),
+            duration,
+            fps_mean,
+            picture,
+            bytes: self.medium.bytes(),
+            used_bytes: self.opened.end,
+            finalized: self.opened.finalized,
+            front_damaged: self.opened.front_damaged,
+        }
+    }
+
+    fn first_picture(&mut self) -> Option<PictureInfo> {
+        let first = self.opened.blocks.first()?.first;
+        let frame = self.read_frame(first).ok()?;
+        let jpeg = |jpeg: JpegPicture<'_>| PictureInfo::packed(PixelFormat::Jpeg, jpeg.width, jpeg.height);
+        frame.pixels.map(|pixels| pixels.info).or(frame.jpeg.map(jpeg))
+    }
+
+    /// Ordinal of the last frame, plus one: frames that are there and frames that are lost to damage.
+    pub fn frame_count(&self) -> u64 {
+        self.opened.blocks.last().map_or(0, |block| block.first + block.count)
+    }
+
+    /// The wall-clock time of a capture, corrected for steps of the clock that were noticed later: when it disagrees with the
+    /// newest clock record by more than 10 ms, that record's offset applies.
+    pub fn corrected_wall(&self, captured_at: Timestamp, captured_wall: WallTime) -> WallTime {
+        let clock = self.opened.totals.clock;
+        let moved = ClockPair { monotonic: captured_at, wall: captured_wall }.offset() - clock.offset();
+        if moved.abs() > CLOCK_STEP { clock.wall_of(captured_at) } else { captured_wall }
+    }
+
+    /// Where the record of frame `index` begins; `None` when there is none.
+    pub fn frame_offset(&self, index: u64) -> Option<u64> {
+        Some(self.entry(index)?.offset.get())
+    }
+
+    /// Lends frame `index` (from 0) until the next call.
+    ///
+    /// Cost: one index entry, one record, its checksums; no allocation unless the record is the longest so far.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read_frame(&mut self, index: u64) -> Result<Frame<'_>, ReadError> {
+        let frames = self.frame_count();
+        if index >= frames {
+            return Err(ReadError::OutOfRange { frame: index, frames });
+        }
+        let block = self.block(index).ok_or(ReadError::Missing { frame: index })?;
+        let in_index = matches!(block.entries, Entries::Disk(_));
+        let offset = self.entry(index).ok_or(ReadError::Missing { frame: index })?.offset.get();
+        self.touched.index_records += u64::from(in_index);
+        self.touched.frame_records += 1;
+        let damaged = |reason| ReadError::Damaged { frame: index, offset, reason };
+        let end = self.medium.bytes();
+        let geometry = &self.opened.geometry;
+        let (head, bulk) = load::record(&self.medium, &mut self.window, geometry, offset, end).map_err(damaged)?;
+        if !head.header.is(RecordKind::Frame) || head.header.frames.get() != index {
+            return Err(damaged(RecordError::Other));
+        }
+        decode_frame(&head, bulk, &mut self.decoded, Some(&self.opened.header.labels)).map_err(damaged)
+    }
+
+    /// A cursor over all records, of all kinds, in the order of the file.
+    pub fn records(&mut self) -> Records<'_, M> {
+        Records::new(self)
+    }
+
+    /// All bookmarks, triggers and notes, oldest first, with the offsets of their records.
+    ///
+    /// # Errors
+    /// One of them is damaged; those before it are not reached.
+    pub fn events(&mut self) -> Result<Vec<(u64, Event)>, ReadError> {
+        let newest = self.opened.totals.newest_event;
+        self.list(newest, RecordKind::Event, body::read_event)
+    }
+
+    /// The drop ledger, oldest entry first.
+    ///
+    /// # Errors
+    /// As [`Reader::events`].
+    pub fn losses(&mut self) -> Result<Vec<(u64, Loss)>, ReadError> {
+        let newest = self.opened.totals.newest_loss;
+        self.list(newest, RecordKind::Loss, body::read_loss)
+    }
+
+    /// Both clocks each time they were written down, oldest first.
+    ///
+    /// # Errors
+    /// As [`Reader::events`].
+    pub fn clocks(&mut self) -> Result<Vec<(u64, ClockNote)>, ReadError> {
+        let newest = self.opened.totals.newest_clock;
+        self.list(newest, RecordKind::Clock, body::read_clock)
+    }
+
+    /// Follows the chain of one kind of record from the newest back.
+    fn list<T>(
+        &mut self,
+        newest: u64,
+        kind: RecordKind,
+        read: impl Fn(&[u8]) -> Result<(T, u64), RecordError>,
+    ) -> Result<Vec<(u64, T)>, ReadError> {
+        let mut list = Vec::new();
+        let mut offset = newest;
+        while offset != 0 {
+            let damaged = |reason| ReadError::Record { kind: kind.name(), offset, reason };
+            let end = self.medium.bytes();
+            let head =
+                load::head(&self.medium, &mut self.window, &self.opened.geometry, offset, end).map_err(damaged)?;
+            let body = head.body(section::BODY).filter(|_| head.header.is(kind)).ok_or(damaged(RecordError::Other))?;
+            let (value, previous) = read(body).map_err(damaged)?;
+            if previous >= offset {
+                return Err(damaged(RecordError::Body { what: "chain" }));
+            }
+            list.push((offset, value));
+            offset = previous;
+        }
+        list.reverse();
+        Ok(list)
+    }
+
+    fn block(&self, index: u64) -> Option<&Block> {
+        let after = self.opened.blocks.partition_point(|block| block.first <= index);
+        self.opened.blocks.get(after.checked_sub(1)?).filter(|block| index - block.first < block.count)
+    }
+
+    fn entry(&self, index: u64) -> Option<IndexEntry> {
+        let block = self.block(index)?;
+        self.entry_in(block, index - block.first)
+    }
+
+    fn entry_in(&self, block: &Block, i: u64) -> Option<IndexEntry> {
+        match &block.entries {
+            Entries::Memory(entries) => entries.get(i as usize).copied(),
+            Entries::Disk(offset) => {
+                let mut entry = IndexEntry { offset: 0.into(), captured_at: 0.into(), time_max: 0.into() };
+                let bytes = entry.as_mut_bytes();
+                let filled = self.medium.fill(offset + i * size_of::<IndexEntry>() as u64, bytes).ok()?;
+                (filled == size_of::<IndexEntry>()).then_some(entry)
+            }
+        }
+    }
+}
+
+/// Decodes a frame record into memory that was made before.
+pub(super) fn decode_frame<'a>(
+    head: &Head<'_>,
+    bulk: &'a [u8],
+    decoded: &'a mut Decoded,
+    labels: Option<&'a Labels>,
+) -> Result<Frame<'a>, RecordError> {
+    let body = head.body(section::BODY).ok_or(RecordError::Section { section: section::BODY })?;
+    let info = body::read_frame(body, &mut decoded.meta)?;
+    let part = |kind| Ok(head.bulk_range(kind)?.map_or(&[][..], |range| &bulk[range]));
+    let (picture, side, sensor) = (part(section::PICTURE)?, part(section::SIDE)?, part(section::SENSOR)?);
+    let results = head.body(section::RESULTS).unwrap_or(&[]);
+    columns::read(results, side.len(), &mut decoded.results)?;
+    let (mut pixels, mut jpeg) = (None, None);
+    match info {
+        Some(PictureInfo { format: PixelFormat::Jpeg, width, height, .. }) => {
+            jpeg = Some(JpegPicture { width, height, bytes: picture });
+        }
+        Some(info) if info.bytes() == Some(picture.len()) => pixels = Some(Pixels { info, bytes: picture }),
+        Some(_) => return Err(RecordError::Body { what: "picture" }),
+        None => {}
+    }
+    Ok(Frame { meta: &decoded.meta, results: &decoded.results, pixels, jpeg, side, sensor, labels, losses: &[] })
+}
+
+impl<M: Medium> Timeline for Reader<M> {
+    fn len(&self) -> u64 {
+        self.frame_count()
+    }
+
+    /// Capture time of frame `index` by the index; a frame that is lost to damage has the time of the one before it.
+    fn captured_at(&self, index: u64) -> Option<Timestamp> {
+        if index >= self.frame_count() {
+            return None;
+        }
+        if let Some(entry) = self.entry(index) {
+            return Some(Timestamp::from_ns(entry.captured_at.get()));
+        }
+        let after = self.opened.blocks.partition_point(|block| block.first <= index);
+        let before = after.checked_sub(1).and_then(|i| self.opened.blocks.get(i)).or(self.opened.blocks.first())?;
+        Some(Timestamp::from_ns(before.time_max))
+    }
+
+    fn seek_time(&self, at: Timestamp) -> u64 {
+        let blocks = &self.opened.blocks;
+        let Some(block) = blocks.get(blocks.partition_point(|block| block.time_max < at.as_ns())) else {
+            return self.frame_count();
+        };
+        let (mut low, mut high) = (0, block.count - 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let before = self.entry_in(block, middle).is_some_and(|entry| entry.time_max.get() < at.as_ns());
+            if before { low = middle + 1 } else { high = middle }
+        }
+        block.first + low
+    }
+
+    fn frame(&mut self, index: u64) -> crate::Result<Frame<'_>> {
+        Ok(self.read_frame(index)?)
+    }
+}

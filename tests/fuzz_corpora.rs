@@ -14,6 +14,11 @@ fn json_line_holds_on_its_corpus() {
     run("json_line", bodies::json_line::check);
 }
 
+#[test]
+fn pickle_holds_on_its_corpus() {
+    run("pickle", bodies::pickle::check);
+}
+
 /// Calls `check` on every file of the corpus of `target` and on mutations of it; names the first input that fails.
 fn run(target: &str, check: fn(&[u8])) {
     let corpus = read_corpus(target);

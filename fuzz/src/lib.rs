@@ -2,3 +2,4 @@
 //! the same functions on the committed corpora (`tests/fuzz_corpora.rs`), without a fuzzer.
 
 pub mod json_line;
+pub mod pickle;

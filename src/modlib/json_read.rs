@@ -53,6 +53,11 @@ impl Reader {
         read
     }
 
+    /// Counts a line that was not read.
+    pub(super) fn skip_line(&mut self) {
+        self.times.take_sequence();
+    }
+
     fn read(&mut self, line: &[u8], slot: &mut Slot) -> Result<(), Defect> {
         let mut head = Head::default();
         let mut json = Tokens::new(line, 0);
@@ -179,8 +184,8 @@ fn optional<T>(
     if json.null(key)? { Ok(None) } else { read(json).map(Some) }
 }
 
-const IMAGE_TYPES: &str = "VGA, input_tensor, source";
-const COLOR_FORMATS: &str = "RGB, BGR";
+pub(super) const IMAGE_TYPES: &str = "VGA, input_tensor, source";
+pub(super) const COLOR_FORMATS: &str = "RGB, BGR";
 const KINDS: &str = "Classifications, Detections, Poses, Segments, InstanceSegments, Anomaly, OBB";
 
 pub(super) fn image_type(name: &str) -> Option<ImageType> {

@@ -9,15 +9,20 @@
 //! never writes one): anything else is refused by name, because it could not be given back as it came.
 
 mod defect;
+mod feed;
 mod float;
+mod import;
 mod json_read;
 mod json_results;
 mod json_write;
 mod masks;
+mod pickle;
 mod stamp;
 mod times;
 mod tokens;
 
 pub use defect::{Defect, Reason};
+pub use import::{Broken, Format, Import, Imported, LINE_BYTES_MAX};
 pub use json_read::Reader;
 pub use json_write::{WriteError, Writer};
+pub use pickle::PickleReader;

@@ -210,17 +210,9 @@ fn open_camera(path: &Path, _: &SourceOptions) -> Result<Box<dyn Source>, Source
     Err(lacks(&format!("v4l2:{}", path.display()), "v4l2"))
 }
 
-/// The first node that opens; else why each did not.
 #[cfg(feature = "v4l2")]
 fn open_first_camera(options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    let mut reasons = String::new();
-    for entry in super::v4l2::devices() {
-        match open_camera(&entry.path, options) {
-            Ok(source) => return Ok(source),
-            Err(error) => reasons.push_str(&format!("\n  {error}")),
-        }
-    }
-    Err(SourceError::Unavailable(format!("auto: no camera found; connect one, or use virtual or a recording{reasons}")))
+    Ok(Box::new(super::v4l2::V4l2Source::open_first(&camera_options(options))?))
 }
 
 #[cfg(not(feature = "v4l2"))]

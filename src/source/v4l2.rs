@@ -158,14 +158,19 @@ impl V4l2Source {
         Ok(Self { path: path.into(), info, mode, picture, format, buffers_wanted, node, stream: None })
     }
 
-    /// Opens the first camera of this machine that can be used.
+    /// Opens the first camera of this machine that can be used now: one that another program has is passed over.
     ///
     /// # Errors
-    /// There is none: the message lists what was looked at. Or it cannot be used, see [`V4l2Source::open`].
+    /// There is none: the message lists what was looked at, and why not.
     pub fn open_first(options: &V4l2Options) -> Result<Self, SourceError> {
-        let entries = devices();
-        let usable = entries.iter().find(|entry| entry.unusable.is_none());
-        Self::open(&usable.ok_or_else(|| nodes::none_usable(&entries))?.path, options)
+        let mut entries = devices();
+        for entry in entries.iter_mut().filter(|entry| entry.unusable.is_none()) {
+            match Self::open(&entry.path, options) {
+                Ok(source) => return Ok(source),
+                Err(error) => entry.unusable = Some(nodes::without_path(&entry.path, &error)),
+            }
+        }
+        Err(nodes::none_usable(&entries))
     }
 
     /// What the camera agreed to, for messages.

@@ -140,6 +140,13 @@ fn holders(path: &Path) -> String {
     if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(", ")) }
 }
 
+/// The text of an error of [`refused`], without the path that it begins with.
+pub(super) fn without_path(path: &Path, error: &SourceError) -> String {
+    let text = error.to_string();
+    let bare = text.strip_prefix(&format!("{}: ", path.display())).map(ToOwned::to_owned);
+    bare.unwrap_or(text)
+}
+
 /// Nothing to choose from, with all that was looked at.
 pub(super) fn none_usable(looked_at: &[DeviceEntry]) -> SourceError {
     let mut text = String::from("no camera found: ");

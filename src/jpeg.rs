@@ -109,6 +109,19 @@ impl Encoder {
         Ok(Self { compressor, options: *options })
     }
 
+    /// Takes another quality from the next picture on. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`JpegError::Quality`] when it is not in `1..=100`; the old one stays.
+    pub fn set_quality(&mut self, quality: u8) -> Result<(), JpegError> {
+        if !(1..=100).contains(&quality) {
+            return Err(JpegError::Quality(quality));
+        }
+        self.compressor.set_quality(i32::from(quality))?;
+        self.options.quality = quality;
+        Ok(())
+    }
+
     /// Compresses `pixels` into the front of `jpeg` and returns how many bytes that took.
     ///
     /// `scratch`: at least [`scratch_bytes`]; its content does not matter. `jpeg`: [`jpeg_bytes_max`] always suffices;

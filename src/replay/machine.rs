@@ -330,13 +330,24 @@ impl Machine {
     }
 
     fn start_playback(&mut self, store: Extent) -> Result<(), Refused> {
+        self.play(self.settings.playback_start_frame, self.settings.playback_stop_frame, store)
+    }
+
+    /// Plays from one bound to another at the set speed; the settings stay as they are.
+    ///
+    /// # Errors
+    /// There is nothing to play, or the first frame comes after the last; everything goes on as it was.
+    pub fn play(&mut self, start_bound: Bound, stop_bound: Bound, store: Extent) -> Result<(), Refused> {
+        if !self.settings.enabled {
+            return Err(Refused::Disabled);
+        }
         if store.len == 0 {
             return Err(Refused::BufferEmpty);
         }
-        let (start, stop) = (self.start_position(store), self.stop_position(store));
+        let start = bound_position(start_bound, store, 1);
+        let stop = bound_position(stop_bound, store, u64::from(store.len));
         let (first, last) = (self.clamped(start, store), self.clamped(stop, store));
-        let both_set =
-            self.settings.playback_start_frame != Bound::Full && self.settings.playback_stop_frame != Bound::Full;
+        let both_set = start_bound != Bound::Full && stop_bound != Bound::Full;
         if first > last || both_set && start > stop {
             return Err(Refused::StartAfterStop { start, stop });
         }

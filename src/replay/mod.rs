@@ -1,9 +1,15 @@
 //! Instant replay: the operator over the rolling window.
 
+#[cfg(feature = "std")]
+pub mod control;
 pub mod machine;
+#[cfg(feature = "std")]
+pub mod operator;
 pub mod settings;
 #[cfg(feature = "std")]
 pub mod status;
+#[cfg(feature = "std")]
+mod store;
 pub mod text;
 #[cfg(feature = "std")]
 pub mod window;

@@ -5,6 +5,7 @@
 //! tests run one after the other, because there is one camera.
 
 mod engine;
+mod recording;
 mod source;
 
 use std::process::{Command, ExitCode};
@@ -46,6 +47,11 @@ const TESTS: &[(&str, fn())] = named! {
         every_number_is_delivered_or_in_the_ledger_whatever_the_camera_does
         a_loop_that_is_too_slow_loses_frames_and_every_one_is_in_the_ledger
         frames_of_an_unplugged_camera_are_delivered_before_the_error
+        ;
+    recording:
+        a_hundred_frames_of_each_format_are_recorded_and_read_back
+        a_recording_of_a_camera_that_drops_and_breaks_frames_accounts_for_each
+        a_recording_of_an_unplugged_camera_ends_cleanly_with_all_it_gave
         ;
 };
 

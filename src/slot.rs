@@ -69,6 +69,13 @@ impl Plane {
         &self.bytes[..self.len]
     }
 
+    /// A plane of at least `capacity` bytes; what it held is gone when it was smaller.
+    fn grow(&mut self, capacity: usize) {
+        if self.bytes.len() < capacity {
+            *self = Self::new(capacity);
+        }
+    }
+
     fn resize(&mut self, plane: &'static str, needed: usize) -> Result<&mut [u8], TooBig> {
         if needed > self.bytes.len() {
             return Err(TooBig { plane, needed, capacity: self.bytes.len() });
@@ -231,6 +238,19 @@ impl Slot {
         copied
     }
 
+    /// As [`copy_from`](Self::copy_from), but makes a plane that is too small larger. Allocates then: for sources that can
+    /// wait.
+    ///
+    /// # Errors
+    /// [`TooBig`] when the picture's shape is out of its limits; the slot is then empty.
+    pub fn copy_growing(&mut self, frame: &Frame<'_>) -> Result<(), TooBig> {
+        self.pixels.grow(frame.pixels.map_or(0, |pixels| pixels.bytes.len()));
+        self.jpeg.grow(frame.jpeg.map_or(0, |jpeg| jpeg.bytes.len()));
+        self.side.grow(frame.side.len());
+        self.sensor.grow(frame.sensor.len());
+        self.copy_from(frame)
+    }
+
     fn copy_planes(&mut self, frame: &Frame<'_>) -> Result<(), TooBig> {
         if let Some(pixels) = frame.pixels {
             self.pixels_mut(pixels.info)?.copy_from_slice(pixels.bytes);
@@ -304,5 +324,7 @@ mod tests {
         assert!(small.copy_from(&slot.frame(None)).is_err());
         assert!(small.frame(None).is_headless());
         assert_eq!(small.meta.sequence, 0);
+        small.copy_growing(&slot.frame(None)).unwrap();
+        assert_eq!((small.frame(None).pixels, small.frame(None).side), (slot.frame(None).pixels, &[3, 3][..]));
     }
 }

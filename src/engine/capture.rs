@@ -7,6 +7,7 @@ use super::settings::Settings;
 use super::stream::Stream;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
+use crate::playback::Playback;
 use crate::source::choice::{SourceChoice, SourceOptions};
 use crate::source::{Source, SourceInfo};
 use crate::time::Clock;
@@ -125,8 +126,12 @@ pub fn open_source(name: &str) -> Result<Capture> {
 /// # Errors
 /// As [`open_source`].
 pub fn open_source_with(name: &str, options: &SourceOptions) -> Result<Capture> {
-    let choice: SourceChoice = name.parse()?;
-    Ok(Capture::new(choice.open(options)?))
+    match name.parse()? {
+        SourceChoice::File(path) if path.exists() => {
+            Ok(Capture::new(Playback::open(path)?.looped(options.repeat).into_source()))
+        }
+        choice => Ok(Capture::new(choice.open(options)?)),
+    }
 }
 
 impl fmt::Debug for Capture {

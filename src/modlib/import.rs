@@ -66,6 +66,7 @@ pub struct Import<R> {
     feed: Feed<R>,
     parts: Parts,
     line: u64,
+    newest: (u64, usize),
     ended: bool,
 }
 
@@ -85,7 +86,7 @@ impl<R: Read> Import<R> {
             Format::Json => Parts::Json(Lines::default(), Box::new(Reader::new(zone))),
             Format::Pickle => Parts::Pickle(Pickles::default(), Box::new(PickleReader::new(zone))),
         };
-        Self { feed: Feed::new(input, limit), parts, line: 0, ended: false }
+        Self { feed: Feed::new(input, limit), parts, line: 0, newest: (0, 0), ended: false }
     }
 
     /// Puts the next frame into `slot`. Blank lines are passed over. Frames that do not fit the slot are reported as
@@ -111,6 +112,7 @@ impl<R: Read> Import<R> {
             };
             self.line += 1;
             let (line, start) = (self.line, self.feed.offset());
+            self.newest = (start, unit.len);
             let read = self.read_unit(&unit, slot);
             self.feed.consume(unit.len);
             match read {
@@ -140,6 +142,11 @@ impl<R: Read> Import<R> {
     /// Lines or pickles seen so far, good and bad.
     pub fn line(&self) -> u64 {
         self.line
+    }
+
+    /// Where the newest line or pickle lies in the input: its first byte, and how many it has.
+    pub fn newest(&self) -> (u64, usize) {
+        self.newest
     }
 
     /// The input.

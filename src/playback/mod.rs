@@ -8,6 +8,9 @@
 
 #[cfg(feature = "jpeg")]
 mod decode;
+mod file;
+#[cfg(feature = "modlib")]
+mod modlib_file;
 mod open;
 pub mod pacing;
 mod place;
@@ -18,6 +21,8 @@ mod transport;
 
 #[cfg(feature = "jpeg")]
 pub use decode::Decoded;
+#[cfg(feature = "modlib")]
+pub use modlib_file::ModlibTimeline;
 pub use open::{BoxedTimeline, Playback, PlaybackStream};
 pub use pacing::{NotARate, PacingSettings, Rate};
 pub use place::{Lookup, Place};

@@ -1,16 +1,19 @@
 //! Playback of a file in the caller's loop: the same loop as with a camera.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};
 use crate::frame::Frame;
+use crate::playback::file::{self, Opened};
 use crate::playback::pacing::{PacingSettings, Rate};
 use crate::playback::place::{Lookup, Place};
 use crate::playback::player::Player;
 use crate::playback::report::PlayReport;
+use crate::playback::source::PlaybackSource;
 use crate::playback::transport::{LatePolicy, TransportSettings};
 use crate::source::SourceInfo;
 use crate::sys::thread::{Refusals, ThreadSettings};
@@ -22,7 +25,7 @@ pub type BoxedTimeline = Box<dyn Timeline + Send>;
 
 /// A recording that is ready to be played, and how.
 ///
-/// ```ignore
+/// ```no_run
 /// use kinora::prelude::*;
 ///
 /// # fn main() -> kinora::Result<()> {
@@ -39,6 +42,7 @@ pub struct Playback {
     timeline: BoxedTimeline,
     info: SourceInfo,
     events: Vec<Event>,
+    notes: Vec<String>,
     transport: TransportSettings,
     spin: Span,
     thread: ThreadSettings,
@@ -46,12 +50,23 @@ pub struct Playback {
 }
 
 impl Playback {
+    /// Opens a recording: `.kinora`, or with feature `modlib` modlib's `.json` and `.pkl`. What it is, its first bytes
+    /// tell. What is damaged or broken in it is passed over; [`notes`](Self::notes) tells.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it is none of these.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let Opened { timeline, info, events, notes } = file::open(path.as_ref())?;
+        Ok(Self { notes, ..Self::of(timeline, info, events) })
+    }
+
     /// Plays a timeline of the caller's own.
     pub fn of(timeline: impl Timeline + Send + 'static, info: SourceInfo, events: Vec<Event>) -> Self {
         Self {
             timeline: Box::new(timeline),
             info,
             events,
+            notes: Vec::new(),
             transport: TransportSettings::default(),
             spin: Span::ZERO,
             thread: ThreadSettings::default(),
@@ -163,6 +178,11 @@ impl Playback {
         &self.events
     }
 
+    /// What is wrong with the file and was passed over, in words; empty when all is well.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Number of frames.
     pub fn len(&self) -> u64 {
         self.timeline.len()
@@ -194,6 +214,12 @@ impl Playback {
         let mut player = Player::new(self.timeline, self.transport).spinning(self.spin);
         player.set_bookmarks(bookmarks(&self.events));
         player
+    }
+
+    /// The frames as a source: at the recorded pace, once or in a loop, through the whole path of a camera. Rate, range
+    /// and policy do not apply.
+    pub fn into_source(self) -> PlaybackSource {
+        PlaybackSource::new(self.timeline, self.info, self.transport.looped)
     }
 
     /// The frames themselves, without any playing.

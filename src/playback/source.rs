@@ -10,7 +10,8 @@ use crate::source::{Filled, Source, SourceError, SourceInfo};
 use crate::time::{ClockPair, Span, Timestamp};
 use crate::timeline::Timeline;
 
-/// Fills slots from a timeline. Not live: it waits for a free slot and loses nothing but what is damaged.
+/// Fills slots from a timeline. Not live: it waits for a free slot and loses nothing but what is damaged. A frame that is
+/// larger than its slot makes the slot larger.
 ///
 /// Frames keep their recorded times, sequence numbers, text of the timestamp and everything else. From the second round of
 /// a loop on, times go on by one frame time after the latest, and sequence numbers by one after the highest. When each
@@ -128,7 +129,7 @@ impl Source for PlaybackSource {
     fn fill(&mut self, slot: &mut Slot, _wait: Span) -> Result<Filled, SourceError> {
         let Some((index, captured, due_at)) = self.advance() else { return Ok(Filled::End) };
         let copied = match self.timeline.frame(index) {
-            Ok(frame) => slot.copy_from(&frame),
+            Ok(frame) => slot.copy_growing(&frame),
             // The file itself is gone or cannot be read any more: going on would only turn every frame into a loss.
             Err(Error::Io { doing, error }) => return Err(SourceError::Io { doing, error }),
             Err(_) => return Ok(self.round.lost(Cause::Corrupt, captured)),

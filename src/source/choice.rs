@@ -184,7 +184,11 @@ impl SourceChoice {
             Self::Virtual(words) => {
                 Ok(Box::new(VirtualScene::new(&words.to_string(), words.options(options)?)?) as Box<dyn Source>)
             }
-            Self::File(path) => open_file(path, options),
+            // Recordings are played by layers above this one: `open_source` opens those that are there.
+            Self::File(path) => {
+                let name = path.display();
+                Err(SourceError::Unavailable(format!("{name}: neither a source nor a file that is there: {FORMS}")))
+            }
             Self::StandardInput => open_standard_input(),
         }
     }
@@ -218,13 +222,6 @@ fn open_first_camera(options: &SourceOptions) -> Result<Box<dyn Source>, SourceE
 #[cfg(not(feature = "v4l2"))]
 fn open_first_camera(_: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
     Err(lacks("auto: no camera", "v4l2"))
-}
-
-fn open_file(path: &Path, _options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-    match extension {
-        _ => Err(SourceError::Unavailable(format!("{}: neither a source nor a recording: {FORMS}", path.display()))),
-    }
 }
 
 fn open_standard_input() -> Result<Box<dyn Source>, SourceError> {

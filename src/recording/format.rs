@@ -186,6 +186,11 @@ impl Front {
         crc::update(0, &self.as_bytes()[..60])
     }
 
+    /// True when magic and checksum are right.
+    pub fn is_intact(&self) -> bool {
+        self.magic == FRONT_MAGIC && self.checksum() == self.crc.get()
+    }
+
     /// The numbers of this front, unchecked.
     pub fn geometry(&self) -> Geometry {
         Geometry {

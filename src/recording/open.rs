@@ -10,8 +10,8 @@ use zerocopy::FromBytes;
 use super::body::{self, Totals};
 use super::columns;
 use super::format::{
-    END_MAGIC, EndMark, FRONT_MAGIC, Front, Geometry, HEAD_BYTES_MAX, HEADER_BYTES, Head, Header, IndexEntry,
-    PAGE_SIZES, RecordError, RecordKind, STEP_BYTES_MAX, VERSION, section,
+    END_MAGIC, EndMark, Front, Geometry, HEAD_BYTES_MAX, HEADER_BYTES, Head, Header, IndexEntry, PAGE_SIZES,
+    RecordError, RecordKind, STEP_BYTES_MAX, VERSION, section,
 };
 use super::load::{self, Found, Walk, Window};
 use super::medium::Medium;
@@ -92,6 +92,21 @@ pub struct Opened {
     pub end: u64,
 }
 
+impl Opened {
+    /// A recording of which nothing was read yet.
+    pub fn empty(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            header: SessionHeader::unknown(geometry.id),
+            blocks: Vec::new(),
+            totals: Totals::default(),
+            finalized: false,
+            front_damaged: false,
+            end: geometry.page_bytes.into(),
+        }
+    }
+}
+
 /// Opens what lies on `medium`.
 ///
 /// # Errors
@@ -121,7 +136,7 @@ fn find_geometry<M: Medium>(medium: &M, window: &mut Window) -> Result<(Geometry
         return Err(OpenError::Empty);
     }
     if let Ok(front) = Front::read_from_bytes(&bytes[..filled]) {
-        let intact = front.magic == FRONT_MAGIC && front.checksum() == front.crc.get();
+        let intact = front.is_intact();
         let version = front.version.get();
         if intact && version > VERSION {
             return Err(OpenError::TooNew { version, supported: VERSION });

@@ -155,14 +155,18 @@ impl Reader<FileMedium> {
 }
 
 impl<M: Medium> Reader<M> {
+    /// A reader that only decodes records, for who follows a recording.
+    pub(super) fn following(medium: M, opened: Opened) -> Self {
+        Self { medium, opened, window: Window::default(), decoded: Decoded::new(), touched: Touched::default() }
+    }
+
     /// Opens a recording that lies anywhere.
     ///
     /// # Errors
     /// As [`Reader::open`].
     pub fn over(medium: M) -> Result<Self, OpenError> {
         let opened = open(&medium)?;
-        let window = Window::default();
-        Ok(Self { medium, opened, window, decoded: Decoded::new(), touched: Touched::default() })
+        Ok(Self::following(medium, opened))
     }
 
     /// What was known before the first frame.

@@ -5,6 +5,7 @@ use super::format::{RecordError, RecordKind, section};
 use super::load::{self, Found, Walk};
 use super::medium::Medium;
 use super::reader::{Reader, decode_frame};
+use super::session;
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::ledger::Loss;
@@ -113,14 +114,18 @@ impl<'r, M: Medium> Records<'r, M> {
     }
 }
 
-fn entry<M: Medium>(reader: &mut Reader<M>, offset: u64, end: u64) -> Result<Entry<'_>, RecordError> {
+/// Decodes the record at `offset`; a session header becomes the reader's.
+pub(super) fn entry<M: Medium>(reader: &mut Reader<M>, offset: u64, end: u64) -> Result<Entry<'_>, RecordError> {
     let Reader { medium, window, opened, decoded, .. } = reader;
     let (head, bulk) = load::record(medium, window, &opened.geometry, offset, end)?;
     let kind = head.header.kind;
     let Some(record_kind) = RecordKind::from_code(kind) else { return Ok(Entry::Unknown { kind }) };
     let body = |what| head.body(what).ok_or(RecordError::Section { section: what });
     Ok(match record_kind {
-        RecordKind::Session => Entry::Session,
+        RecordKind::Session => {
+            opened.header = session::decode(body(section::SESSION)?)?;
+            Entry::Session
+        }
         RecordKind::Padding => Entry::Padding,
         RecordKind::Index => Entry::Index { frames: body(section::ENTRIES).map_or(0, |bytes| bytes.len() as u64 / 24) },
         RecordKind::Footer => Entry::Footer(body::read_totals(body(section::TOTALS)?)?),

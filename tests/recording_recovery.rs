@@ -1,0 +1,273 @@
+//! What is left of a recording after it was cut, flipped, half written or lied about.
+
+use kinora::frame::{PictureInfo, PixelFormat};
+use kinora::recording::memory::MemoryStore;
+use kinora::recording::verify::verify_reader;
+use kinora::recording::{AppendError, Reader, SessionHeader, SyncPolicy, Writer, WriterSettings, exercise, geometry};
+use kinora::slot::{Slot, SlotSizes};
+use kinora::source::SourceInfo;
+use kinora::timeline::Timeline;
+use kinora::{ClockPair, ResultKind, Span, Timestamp, WallTime};
+use proptest::prelude::*;
+
+fn header() -> SessionHeader {
+    let mut source = SourceInfo::new("test");
+    source.labels.push("person").unwrap();
+    SessionHeader::from_source(&source, pair(0), [5; 16])
+}
+
+/// A board without a clock: it starts in 1970.
+fn pair(ms: i64) -> ClockPair {
+    ClockPair { monotonic: Timestamp::from_ns(ms * 1_000_000), wall: WallTime::from_utc_ns(ms * 1_000_000) }
+}
+
+fn fill(slot: &mut Slot, i: u64) {
+    slot.reset();
+    slot.meta.sequence = i;
+    slot.meta.captured_at = pair(i as i64).monotonic;
+    slot.pixels_mut(PictureInfo::packed(PixelFormat::Grey, 100 + 7 * i as u32 % 900, 1)).unwrap().fill(i as u8);
+    slot.results.begin(ResultKind::Detections);
+    slot.results.push_detection([0.1, 0.2, 0.3, i as f32], 0.5, 0, None).unwrap();
+}
+
+fn writer(sync: SyncPolicy) -> Writer<MemoryStore> {
+    let settings = WriterSettings::tiny();
+    let geometry = geometry(&header(), &settings).unwrap();
+    Writer::with_store(MemoryStore::new(&geometry), geometry, &header(), sync).unwrap()
+}
+
+fn append(writer: &mut Writer<MemoryStore>, frames: std::ops::Range<u64>) -> Result<(), AppendError> {
+    let mut slot = Slot::new(&SlotSizes { pixels: 1000, ..SlotSizes::default() });
+    for i in frames {
+        fill(&mut slot, i);
+        let _ = writer.append(&slot.frame(None), pair(i as i64))?;
+    }
+    Ok(())
+}
+
+/// Ordinals of the frames that can be read; each is compared with what was appended.
+fn readable<M: kinora::recording::Medium>(reader: &mut Reader<M>) -> Vec<u64> {
+    let mut slot = Slot::new(&SlotSizes { pixels: 1000, ..SlotSizes::default() });
+    let mut readable = Vec::new();
+    for i in 0..reader.len() {
+        if let Ok(frame) = reader.read_frame(i) {
+            fill(&mut slot, i);
+            let expected = slot.frame(None);
+            assert_eq!((frame.meta, frame.results), (expected.meta, expected.results), "frame {i}");
+            assert_eq!(frame.pixels, expected.pixels, "frame {i}");
+            readable.push(i);
+        }
+    }
+    readable
+}
+
+/// A closed recording of three frames, and where each of their records begins and ends.
+fn three_frames(close: bool) -> (Vec<u8>, Vec<(usize, usize)>) {
+    let mut writer = writer(SyncPolicy::Never);
+    let mut places = Vec::new();
+    for i in 0..3 {
+        let start = writer.bytes() as usize;
+        append(&mut writer, i..i + 1).unwrap();
+        places.push((start, writer.bytes() as usize));
+    }
+    if !close {
+        let end = writer.bytes() as usize;
+        return (writer.store().live()[..end + 256].to_vec(), places);
+    }
+    // The store goes with the writer: look at the bytes through a second one that does the same.
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.kinora");
+    let mut file = Writer::create(&path, &header(), &WriterSettings::tiny()).unwrap();
+    let mut slot = Slot::new(&SlotSizes { pixels: 1000, ..SlotSizes::default() });
+    for i in 0..3 {
+        fill(&mut slot, i);
+        let _ = file.append(&slot.frame(None), pair(i as i64)).unwrap();
+    }
+    file.finish().unwrap();
+    (std::fs::read(&path).unwrap(), places)
+}
+
+#[test]
+fn cut_at_every_byte_the_frames_before_the_cut_are_there() {
+    for close in [true, false] {
+        let (bytes, places) = three_frames(close);
+        for cut in 0..=bytes.len() {
+            let whole = places.iter().filter(|(_, end)| *end <= cut).count();
+            match Reader::over(&bytes[..cut]) {
+                Ok(mut reader) => {
+                    assert_eq!(readable(&mut reader), (0..whole as u64).collect::<Vec<_>>(), "cut at {cut}");
+                    assert_eq!(reader.is_finalized(), close && cut == bytes.len());
+                    let report = verify_reader(&mut reader, |_, _| {});
+                    assert_eq!(report.frames_ok, whole as u64);
+                }
+                Err(_) => assert!(cut < 64, "the front is whole at {cut}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_costs_at_most_the_frame_that_it_lies_in() {
+    let (bytes, places) = three_frames(true);
+    let mut damaged = bytes.clone();
+    for i in 0..bytes.len() {
+        for bit in 0..8 {
+            damaged[i] ^= 1 << bit;
+            let mut reader = Reader::over(&damaged[..]).unwrap_or_else(|e| panic!("bit {bit} of byte {i}: {e}"));
+            let hit = places.iter().position(|(start, end)| (*start..*end).contains(&i));
+            let expected: Vec<u64> = (0..3).filter(|&frame| hit != Some(frame as usize)).collect();
+            assert_eq!(readable(&mut reader), expected, "bit {bit} of byte {i}");
+            let report = verify_reader(&mut reader, |_, _| {});
+            assert_eq!(report.frames_ok, expected.len() as u64);
+            assert!(hit.is_none() || !report.is_intact(), "bit {bit} of byte {i} goes unnoticed");
+            damaged[i] ^= 1 << bit;
+        }
+    }
+}
+
+#[test]
+fn a_lost_page_costs_only_the_records_on_it() {
+    let mut writer = writer(SyncPolicy::Every(Span::from_ms(100)));
+    let mut places = Vec::new();
+    for i in 0..2500 {
+        append(&mut writer, i..i + 1).unwrap();
+        let end = writer.bytes() as usize;
+        places.push(end);
+    }
+    let live = writer.store().live().to_vec();
+    let offsets: Vec<u64> = {
+        let reader = Reader::over(&live[..]).unwrap();
+        (0..2500).map(|i| reader.frame_offset(i).unwrap()).collect()
+    };
+    let pages = live.len() / 4096;
+    for page in (0..pages).step_by(13) {
+        let mut damaged = live.clone();
+        damaged[page * 4096..(page + 1) * 4096].fill(0);
+        let touched = |i: &u64| {
+            let (start, end) = (offsets[*i as usize] as usize, places[*i as usize]);
+            start < (page + 1) * 4096 && end > page * 4096
+        };
+        let mut reader = Reader::over(&damaged[..]).unwrap();
+        let readable = readable(&mut reader);
+        let lost: Vec<u64> = (0..2500).filter(|i| !readable.contains(i)).collect();
+        assert!(lost.iter().all(|i| touched(i)), "page {page} cost {lost:?}");
+    }
+}
+
+#[test]
+fn a_power_cut_leaves_every_durable_frame_whatever_pages_reached_the_disk() {
+    let mut state = 0x1234_5678_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..60 {
+        let mut writer = writer(SyncPolicy::Every(Span::from_ms(20)));
+        let frames = random() % 1500;
+        append(&mut writer, 0..frames).unwrap();
+        let durable = writer.durable_frames();
+        assert!(durable + 25 >= frames, "{durable} of {frames}");
+        for _ in 0..4 {
+            let image = writer.store().after_power_cut(|_| random() % 2 == 0);
+            let mut reader = Reader::over(&image[..]).unwrap();
+            let readable = readable(&mut reader);
+            assert!(readable.len() as u64 >= durable, "round {round}");
+            assert!(readable.iter().copied().take(durable as usize).eq(0..durable), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn every_frame_policy_makes_each_frame_durable_before_append_returns() {
+    let mut writer = writer(SyncPolicy::EveryFrame);
+    for i in 0..20 {
+        append(&mut writer, i..i + 1).unwrap();
+        assert_eq!(writer.durable_frames(), i + 1);
+        let image = writer.store().after_power_cut(|_| false);
+        assert_eq!(readable(&mut Reader::over(&image[..]).unwrap()).len() as u64, i + 1);
+    }
+}
+
+#[test]
+fn a_failed_sync_poisons_the_writer_and_is_not_tried_again() {
+    let settings = WriterSettings::tiny();
+    let geometry = geometry(&header(), &settings).unwrap();
+    let mut store = MemoryStore::new(&geometry);
+    store.syncs_left = 2;
+    let mut writer = Writer::with_store(store, geometry, &header(), SyncPolicy::Never).unwrap();
+    append(&mut writer, 0..10).unwrap();
+    writer.sync().unwrap();
+    append(&mut writer, 10..20).unwrap();
+    let failed = writer.sync().unwrap_err();
+    assert!(matches!(failed, AppendError::Poisoned { frames: 20, durable: 10, .. }), "{failed:?}");
+    let refused = append(&mut writer, 20..21).unwrap_err();
+    assert!(matches!(refused, AppendError::Poisoned { frames: 20, durable: 10, .. }), "{refused:?}");
+    let image = writer.store().after_power_cut(|_| true);
+    assert!(readable(&mut Reader::over(&image[..]).unwrap()).starts_with(&(0..10).collect::<Vec<_>>()));
+    assert!(writer.finish().is_err());
+}
+
+#[test]
+fn a_full_store_ends_the_recording_cleanly_and_all_is_readable() {
+    let settings = WriterSettings::tiny();
+    let geometry = geometry(&header(), &settings).unwrap();
+    for capacity in (400_000..700_000).step_by(10_007) {
+        let mut store = MemoryStore::new(&geometry);
+        store.capacity = capacity;
+        let mut writer = Writer::with_store(store, geometry, &header(), SyncPolicy::Never).unwrap();
+        let full = append(&mut writer, 0..10_000).unwrap_err();
+        let AppendError::Full { frames, .. } = full else { panic!("{full:?}") };
+        assert!(frames > 100);
+        let live = writer.store().live().to_vec();
+        assert_eq!(readable(&mut Reader::over(&live[..]).unwrap()).len() as u64, frames);
+        let summary = writer.finish().unwrap();
+        assert_eq!(summary.frames, frames, "room for index and footer is kept");
+    }
+}
+
+#[test]
+fn the_reader_of_a_newer_version_is_asked_for() {
+    let (mut bytes, _) = three_frames(true);
+    bytes[8] = 2;
+    let crc = crc32c::crc32c(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+    let error = Reader::over(&bytes[..]).unwrap_err();
+    assert!(error.to_string().contains("version 2"), "{error}");
+}
+
+#[test]
+fn bytes_that_are_no_recording_are_refused() {
+    for bytes in [&b""[..], b"x", &[0; 4096], &[0xF1; 10_000], b"\x89KNR\r\n\x1a\n"] {
+        assert!(Reader::over(bytes).is_err());
+        assert!(exercise::open_bytes(bytes).is_none());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_done_durable_frames_stay_and_no_wrong_frame_comes_back(
+        steering in proptest::collection::vec(any::<u8>(), 0..400),
+    ) {
+        exercise::operations(&steering);
+    }
+
+    #[test]
+    fn damage_of_any_kind_gives_no_panic_and_no_wrong_frame(
+        hits in proptest::collection::vec((any::<u32>(), any::<u8>(), 1_usize..200), 1..8),
+    ) {
+        let (mut bytes, _) = three_frames(false);
+        for (at, value, len) in hits {
+            let start = at as usize % bytes.len();
+            let end = (start + len).min(bytes.len());
+            bytes[start..end].fill(value);
+        }
+        if let Ok(mut reader) = Reader::over(&bytes[..]) {
+            readable(&mut reader);
+        }
+        exercise::open_bytes(&bytes);
+    }
+}

@@ -32,6 +32,9 @@ pub enum Error {
     /// A recording could not be closed.
     #[error(transparent)]
     Finish(#[from] crate::recording::FinishError),
+    /// A recording could not be repaired or cut.
+    #[error(transparent)]
+    Copy(#[from] crate::recording::CopyError),
     /// A recording takes no more frames; what it has can be read.
     #[error(transparent)]
     Ended(#[from] crate::sink::Ended),

@@ -18,8 +18,10 @@ pub enum Format {
     /// Compressed; needs feature `jpeg` where frames do not bring a JPEG along.
     #[default]
     Jpeg,
-    /// The pixels.
+    /// The pixels, also where a JPEG comes with them.
     Raw,
+    /// The JPEG where one comes with the frame, else the pixels: nothing is encoded here.
+    AsItComes,
 }
 
 /// In which form the frames are stored.
@@ -209,6 +211,8 @@ impl RecorderBuilder {
         let path = names.directory().to_path_buf();
         let doing = || format!("cannot make the directory {}", path.display());
         let directory = Directory::create(&path).map_err(Error::io(doing()))?;
+        let writable = rustix::fs::access(&path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+        writable.map_err(|errno| Error::io(format!("cannot record into {}", path.display()))(errno.into()))?;
         if matches!(self.out, Out::Directory(_)) {
             // Best effort: what cannot be trimmed only takes space.
             let _ = directory.trim_abandoned();
@@ -244,6 +248,18 @@ impl RecorderBuilder {
         }
     }
 
+    fn check_codec(&self, codec: Codec) -> Result<()> {
+        match (codec, self.format) {
+            (Codec::ModlibJson, Format::Raw) => {
+                Err(Error::Setting("modlib's JSON holds JPEG pictures: record raw ones as .kinora".into()))
+            }
+            (Codec::ModlibJson, _) if !cfg!(feature = "modlib") => {
+                Err(Error::Setting("this build writes no modlib JSON (build with feature `modlib`)".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn codec_of_file(&self) -> Result<Codec> {
         let json = |path: &Path| path.extension().is_some_and(|extension| extension == "json");
         let codec = match (&self.codec, &self.out) {
@@ -251,10 +267,7 @@ impl RecorderBuilder {
             (None, Out::File(path)) if json(path) => Codec::ModlibJson,
             _ => Codec::Kinora,
         };
-        if codec == Codec::ModlibJson && !cfg!(feature = "modlib") {
-            return Err(Error::Setting("this build writes no modlib JSON (build with feature `modlib`)".into()));
-        }
-        Ok(codec)
+        self.check_codec(codec).map(|()| codec)
     }
 
     fn names(&self, codec: Codec) -> Result<Names> {

@@ -42,8 +42,7 @@ impl Recorder {
     /// # Errors
     /// The file exists or cannot be made.
     pub fn derive(original: &Playback, path: impl Into<PathBuf>) -> Result<Derived> {
-        // Raw pictures stay raw, JPEG stays JPEG.
-        let recorder = Self::builder().file(path).format(Format::Raw).source(original.info()).create()?;
+        let recorder = Self::builder().file(path).format(Format::AsItComes).source(original.info()).create()?;
         let mut events = original.events().to_vec();
         events.sort_by_key(|event| std::cmp::Reverse(event.at));
         Ok(Derived { recorder, events })

@@ -1,8 +1,5 @@
 //! What is stored of a frame's picture: the JPEG that it brought, checked; the JPEG made here; or its pixels.
 
-#[cfg(not(feature = "jpeg"))]
-use super::builder::Format;
-#[cfg(feature = "jpeg")]
 use super::builder::Format;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, JpegPicture, PictureInfo, PixelFormat};
@@ -37,7 +34,7 @@ impl PictureStage {
     /// Pixels are to be compressed and this build cannot.
     pub fn size_for(&mut self, picture: Option<PictureInfo>) -> Result<()> {
         let Some(info) = picture.filter(|info| info.format != PixelFormat::Jpeg) else { return Ok(()) };
-        if self.format == Format::Raw {
+        if self.format != Format::Jpeg {
             return Ok(());
         }
         #[cfg(feature = "jpeg")]
@@ -59,6 +56,7 @@ impl PictureStage {
     pub fn store<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Frame<'a>, Cause> {
         match (frame.jpeg, frame.pixels) {
             (_, Some(_)) if self.format == Format::Raw => Ok(Frame { jpeg: None, ..*frame }),
+            (None, Some(_)) if self.format == Format::AsItComes => Ok(*frame),
             (Some(jpeg), _) => Ok(Frame { jpeg: Some(checked(jpeg)?), pixels: None, ..*frame }),
             #[cfg(feature = "jpeg")]
             (None, Some(pixels)) => {
@@ -114,6 +112,7 @@ fn picture_bytes(info: PictureInfo, format: Format) -> usize {
         (info.width as usize).next_multiple_of(16) * (info.height as usize).next_multiple_of(16) * 3 + 4096;
     match (info.bytes(), format) {
         (Some(raw), Format::Raw) => raw,
+        (Some(raw), Format::AsItComes) => raw.max(compressed.min(crate::limits::PICTURE_BYTES_MAX)),
         _ => compressed.min(crate::limits::PICTURE_BYTES_MAX),
     }
 }

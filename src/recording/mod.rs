@@ -8,6 +8,7 @@ mod anatomy;
 mod body;
 mod build;
 pub(crate) mod columns;
+mod copy;
 mod crc;
 pub mod directory;
 pub mod exercise;
@@ -34,6 +35,7 @@ mod writer;
 
 pub use anatomy::Kinora;
 pub use body::{ClockNote, Totals};
+pub use copy::{CopyError, CopyReport, Lost, cut, repair};
 pub use directory::Directory;
 pub use file_store::{CreateError, FileStore};
 pub use format::{Geometry, RecordError, RecordKind};

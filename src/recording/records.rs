@@ -61,6 +61,8 @@ pub struct Record<'a> {
     pub bytes: u64,
     /// Records before it, when its head is intact.
     pub sequence: Option<u64>,
+    /// Frames before it, when its head is intact: of a frame, its ordinal.
+    pub frames_before: Option<u64>,
     /// What it is.
     pub entry: Entry<'a>,
 }
@@ -75,7 +77,13 @@ pub struct Records<'r, M: Medium> {
 
 impl<'r, M: Medium> Records<'r, M> {
     pub(super) fn new(reader: &'r mut Reader<M>) -> Self {
-        let walk = Walk { position: reader.geometry().page_bytes.into(), end: reader.medium.bytes() };
+        let first = reader.geometry().page_bytes.into();
+        Self::from(reader, first)
+    }
+
+    /// Begins at the record that begins at `position`.
+    pub(super) fn from(reader: &'r mut Reader<M>, position: u64) -> Self {
+        let walk = Walk { position, end: reader.medium.bytes() };
         Self { reader, walk, ended: false }
     }
 
@@ -93,7 +101,8 @@ impl<'r, M: Medium> Records<'r, M> {
         }
         let reader = &mut *self.reader;
         let damage = |offset: u64, to: u64, reason| {
-            Some(Record { offset, bytes: to - offset, sequence: None, entry: Entry::Damaged { kind: None, reason } })
+            let entry = Entry::Damaged { kind: None, reason };
+            Some(Record { offset, bytes: to - offset, sequence: None, frames_before: None, entry })
         };
         match self.walk.next(&reader.medium, &mut reader.window, &reader.opened.geometry) {
             Found::End { at, reason } => {
@@ -108,7 +117,8 @@ impl<'r, M: Medium> Records<'r, M> {
                     Ok(entry) => entry,
                     Err(reason) => Entry::Damaged { kind, reason },
                 };
-                Some(Record { offset, bytes, sequence, entry })
+                let frames_before = Some(header.frames.get());
+                Some(Record { offset, bytes, sequence, frames_before, entry })
             }
         }
     }

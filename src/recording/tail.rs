@@ -119,13 +119,14 @@ impl Tail {
                     Ok(entry) => entry,
                     Err(reason) => Entry::Damaged { kind: header.record_kind(), reason },
                 };
-                return Followed::Record(Record { offset, bytes, sequence, entry });
+                let frames_before = Some(header.frames.get());
+                return Followed::Record(Record { offset, bytes, sequence, frames_before, entry });
             }
             Found::Damage { from, to, reason } => (from, to, reason),
             Found::End { at, reason } => (at, self.walk.end, reason.unwrap_or(RecordError::Unwritten)),
         };
         let entry = Entry::Damaged { kind: None, reason };
-        Followed::Record(Record { offset, bytes: to - offset, sequence: None, entry })
+        Followed::Record(Record { offset, bytes: to - offset, sequence: None, frames_before: None, entry })
     }
 
     /// True when nobody holds the file for writing.

@@ -128,7 +128,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// For `map_err`: what was tried, and the system's answer.
+    /// For `map_err`: what was tried, and the system's answer. Makes its text at once, so not for [`Source::fill`].
     pub fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();
         move |error| Self::Io { doing, error }

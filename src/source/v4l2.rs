@@ -337,12 +337,15 @@ impl Source for V4l2Source {
     }
 
     fn fill(&mut self, slot: &mut Slot, wait: Span) -> Result<Filled, SourceError> {
-        let Some(stream) = self.stream.as_mut() else {
-            return Err(unavailable(&self.path, "the stream was not started"));
-        };
-        let ready = stream.buffers.wait(wait).map_err(SourceError::io("poll the camera"))?;
-        let taken = if ready.buffer { stream.buffers.dequeue() } else { Ok(None) };
-        let filled = match taken {
+        let not_started = || unavailable(&self.path, "the stream was not started");
+        let ready = self.stream.as_ref().ok_or_else(not_started)?.buffers.wait(wait);
+        // The text is made only when it is needed: this is the capture thread.
+        let ready = ready.map_err(|error| nodes::refused("poll", &self.path, error))?;
+        if ready.event {
+            self.source_changed()?;
+        }
+        let Some(stream) = self.stream.as_mut().filter(|_| ready.buffer) else { return Ok(Filled::Nothing) };
+        let filled = match stream.buffers.dequeue() {
             Ok(Some(buffer)) => {
                 let filled = stream.take(&buffer, &self.picture, slot);
                 // A buffer that cannot be queued again means that the device is going: the next call tells.
@@ -352,9 +355,6 @@ impl Source for V4l2Source {
             Ok(None) => Filled::Nothing,
             Err(error) => self.broken_off(error)?,
         };
-        if ready.event {
-            self.source_changed()?;
-        }
         Ok(filled)
     }
 

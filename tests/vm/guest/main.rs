@@ -4,6 +4,7 @@
 //! vivid's own controls are used against us: it loses frames, marks buffers as broken, refuses calls and vanishes. The
 //! tests run one after the other, because there is one camera.
 
+mod allocation;
 mod engine;
 mod recording;
 mod source;
@@ -48,6 +49,9 @@ const TESTS: &[(&str, fn())] = named! {
         a_loop_that_is_too_slow_loses_frames_and_every_one_is_in_the_ledger
         frames_of_an_unplugged_camera_are_delivered_before_the_error
         ;
+    allocation:
+        the_capture_thread_of_a_camera_allocates_nothing_however_long_it_runs
+        ;
     recording:
         a_hundred_frames_of_each_format_are_recorded_and_read_back
         a_recording_of_a_camera_that_drops_and_breaks_frames_accounts_for_each
@@ -58,6 +62,10 @@ const TESTS: &[(&str, fn())] = named! {
 fn main() -> ExitCode {
     if std::env::var_os("KINORA_VM").is_none() {
         println!("skipped: these {} tests need a virtual machine; run scripts/vm-test", TESTS.len());
+        return ExitCode::SUCCESS;
+    }
+    if let Some(frames) = std::env::var(allocation::FRAMES).ok().and_then(|frames| frames.parse().ok()) {
+        allocation::take(frames);
         return ExitCode::SUCCESS;
     }
     let filter = std::env::args().nth(1).unwrap_or_default();

@@ -1,0 +1,41 @@
+//! The capture thread asks for no memory once it runs: counted with a `malloc` of our own, preloaded.
+
+use std::process::Command;
+
+use kinora::Capture;
+use kinora::frame::PixelFormat;
+use kinora::source::v4l2::{V4l2Options, V4l2Source};
+
+use crate::CAMERA;
+
+/// Built by `scripts/vm-test` from `tests/malloc_count`.
+const COUNTER: &str = "/lib/malloc_count.so";
+const REPORT: &str = "/tmp/malloc_report";
+/// In the environment of the counted process: how many frames it takes.
+pub const FRAMES: &str = "KINORA_VM_FRAMES";
+
+pub fn the_capture_thread_of_a_camera_allocates_nothing_however_long_it_runs() {
+    let (few, many) = (calls_with(20), calls_with(120));
+    println!("the capture thread calls malloc {few} times with 20 frames, {many} times with 120");
+    assert_eq!(few, many);
+}
+
+/// Calls of the capture thread in a process that takes so many frames.
+fn calls_with(frames: u32) -> u64 {
+    let program = std::env::current_exe().unwrap();
+    let mut counted = Command::new(program);
+    counted.env("LD_PRELOAD", COUNTER).env("KINORA_MALLOC_REPORT", REPORT).env(FRAMES, frames.to_string());
+    assert!(counted.status().unwrap().success());
+    let report = std::fs::read_to_string(REPORT).unwrap();
+    let of_capture = report.lines().find_map(|line| line.strip_suffix(" kinora-capture"));
+    of_capture.unwrap_or_else(|| panic!("no capture thread in {report}")).parse().unwrap()
+}
+
+/// What the counted process does.
+pub fn take(frames: u32) {
+    let options = V4l2Options { format: Some(PixelFormat::Yuyv), ..V4l2Options::default() };
+    let mut stream = Capture::new(V4l2Source::open(CAMERA, &options).unwrap()).start().unwrap();
+    for _ in 0..frames {
+        assert!(stream.next().unwrap().is_some());
+    }
+}

@@ -19,6 +19,16 @@ fn pickle_holds_on_its_corpus() {
     run("pickle", bodies::pickle::check);
 }
 
+#[test]
+fn recording_open_holds_on_its_corpus() {
+    run("recording_open", bodies::recording_open::check);
+}
+
+#[test]
+fn recording_operations_holds_on_its_corpus() {
+    run("recording_operations", bodies::recording_operations::check);
+}
+
 /// Calls `check` on every file of the corpus of `target` and on mutations of it; names the first input that fails.
 fn run(target: &str, check: fn(&[u8])) {
     let corpus = read_corpus(target);

@@ -3,3 +3,6 @@
 
 pub mod json_line;
 pub mod pickle;
+pub mod recording_open;
+pub mod recording_operations;
+pub mod samples;

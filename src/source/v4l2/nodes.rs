@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use v4l::v4l_sys::{V4L2_CAP_STREAMING, V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE};
+use v4l::v4l_sys::{V4L2_CAP_IO_MC, V4L2_CAP_STREAMING, V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE};
 
 use super::negotiate::{fourcc_text, pixel_format};
 use crate::source::SourceError;
@@ -48,7 +48,7 @@ fn inspect(path: PathBuf) -> DeviceEntry {
     let asked = Node::open(&path).and_then(|node| Ok((node.identity()?, node)));
     match asked {
         Ok((identity, node)) => {
-            let unusable = no_capture(&identity).or_else(|| no_format(&node));
+            let unusable = no_capture(&identity).or_else(|| no_pipeline(&identity)).or_else(|| no_format(&node));
             DeviceEntry { path, card: identity.card, unusable }
         }
         Err(error) => {
@@ -72,6 +72,15 @@ pub(super) fn no_capture(identity: &Identity) -> Option<String> {
         "it does not capture pictures (an output, metadata or codec node)".into()
     })
 }
+
+/// Such a node lists formats that it delivers only once somebody has linked sensor, receiver and node: it may be named
+/// (`v4l2:PATH`), but is not found by itself.
+fn no_pipeline(identity: &Identity) -> Option<String> {
+    (identity.capabilities & V4L2_CAP_IO_MC != 0).then(|| NO_PIPELINE.into())
+}
+
+const NO_PIPELINE: &str = "it is the end of a media pipeline that has to be set up first (media-ctl); such cameras are \
+     used through libcamera (`--source imx500` on a Raspberry Pi)";
 
 fn no_format(node: &Node) -> Option<String> {
     let formats = node.pixel_formats();
@@ -99,6 +108,7 @@ fn reason(path: &Path, error: &io::Error) -> Option<String> {
             .into(),
         libc::EBUSY => format!("the camera is in use{}; only one program can record from it", holders(path)),
         libc::ENODEV | libc::ENXIO => "there is no device behind this node; plug the camera in again".into(),
+        libc::EPIPE | libc::ENOLINK => NO_PIPELINE.into(),
         libc::ENOTTY => "this is not a V4L2 device; cameras are /dev/video0 and up".into(),
         _ => return None,
     })
@@ -173,6 +183,8 @@ mod tests {
         assert!(no_capture(&identity(V4L2_CAP_VIDEO_CAPTURE)).unwrap().contains("streaming"));
         assert!(no_capture(&identity(V4L2_CAP_VIDEO_CAPTURE_MPLANE)).unwrap().contains("multi-planar"));
         assert!(no_capture(&identity(V4L2_CAP_STREAMING)).unwrap().contains("does not capture"));
+        assert!(no_pipeline(&identity(V4L2_CAP_IO_MC | V4L2_CAP_VIDEO_CAPTURE)).unwrap().contains("media-ctl"));
+        assert_eq!(no_pipeline(&identity(V4L2_CAP_VIDEO_CAPTURE)), None);
     }
 
     #[test]
@@ -184,6 +196,7 @@ mod tests {
         assert!(told(libc::EBUSY).contains("in use"));
         assert!(told(libc::ENOENT).contains("no such device"));
         assert!(told(libc::ENODEV).contains("plug the camera in again"));
+        assert!(told(libc::EPIPE).contains("media-ctl"));
         assert!(told(libc::ENOTTY).contains("not a V4L2 device"));
         assert!(told(libc::ENOMEM).starts_with("open /dev/video7: "));
     }

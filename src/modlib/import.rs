@@ -9,7 +9,8 @@ use super::defect::{Defect, Reason};
 use super::feed::{Feed, Lines, Unit};
 use super::json_read::Reader;
 use super::pickle::{PickleReader, Pickles};
-use crate::slot::Slot;
+use crate::limits::{PICTURE_BYTES_MAX, SIDE_PLANE_BYTES_MAX};
+use crate::slot::{Slot, SlotSizes, TooBig};
 
 /// The two forms of modlib's recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +67,9 @@ pub struct Import<R> {
     feed: Feed<R>,
     parts: Parts,
     line: u64,
-    newest: (u64, usize),
     ended: bool,
+    /// The newest line or pickle: it stays in the window until the next one is asked for.
+    unit: Option<Unit>,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl<R: Read> Import<R> {
             Format::Json => Parts::Json(Lines::default(), Box::new(Reader::new(zone))),
             Format::Pickle => Parts::Pickle(Pickles::default(), Box::new(PickleReader::new(zone))),
         };
-        Self { feed: Feed::new(input, limit), parts, line: 0, newest: (0, 0), ended: false }
+        Self { feed: Feed::new(input, limit), parts, line: 0, ended: false, unit: None }
     }
 
     /// Puts the next frame into `slot`. Blank lines are passed over. Frames that do not fit the slot are reported as
@@ -107,21 +109,81 @@ impl<R: Read> Import<R> {
     /// must come first.
     pub fn take(&mut self, slot: &mut Slot) -> Option<Imported> {
         loop {
+            if let Some(done) = self.unit.take() {
+                self.feed.consume(done.len);
+            }
             let Some(unit) = self.ready() else {
                 return self.ended.then_some(Imported::End);
             };
             self.line += 1;
-            let (line, start) = (self.line, self.feed.offset());
-            self.newest = (start, unit.len);
             let read = self.read_unit(&unit, slot);
-            self.feed.consume(unit.len);
-            match read {
-                None => {}
-                Some(Ok(())) => return Some(Imported::Frame),
-                Some(Err(defect)) => {
-                    let byte = start + defect.byte as u64;
-                    return Some(Imported::Broken(Broken { line, byte, defect }));
-                }
+            self.unit = Some(unit);
+            if let Some(read) = read {
+                return Some(self.answer(read));
+            }
+        }
+    }
+
+    /// As [`next`](Self::next), with a slot that is replaced by a larger one whenever a frame does not fit, up to the limits.
+    /// For those who do not know yet how large frames are; `sizes` are the slot's.
+    ///
+    /// # Errors
+    /// The input cannot be read.
+    pub fn next_fitting(&mut self, slot: &mut Box<Slot>, sizes: &mut SlotSizes) -> io::Result<Imported> {
+        loop {
+            if let Some(found) = self.take_fitting(slot, sizes) {
+                return Ok(found);
+            }
+            self.read_more()?;
+        }
+    }
+
+    /// As [`take`](Self::take), with a slot that grows as in [`next_fitting`](Self::next_fitting).
+    pub fn take_fitting(&mut self, slot: &mut Box<Slot>, sizes: &mut SlotSizes) -> Option<Imported> {
+        let mut found = self.take(slot)?;
+        loop {
+            let Imported::Broken(Broken { defect: Defect { reason: Reason::TooBig(too_big), .. }, .. }) = &found else {
+                return Some(found);
+            };
+            let Some(larger) = enlarged(*sizes, too_big) else { return Some(found) };
+            *sizes = larger;
+            *slot = Slot::new(sizes);
+            found = self.again(slot);
+        }
+    }
+
+    /// Reads the newest line or pickle once more, with the same sequence number: for callers that made a larger slot.
+    pub fn again(&mut self, slot: &mut Slot) -> Imported {
+        let Some(unit) = self.unit.take() else { return Imported::End };
+        match &mut self.parts {
+            Parts::Json(_, reader) => reader.step_back(),
+            Parts::Pickle(_, reader) => reader.step_back(),
+        }
+        let read = self.read_unit(&unit, slot);
+        self.unit = Some(unit);
+        read.map_or(Imported::End, |read| self.answer(read))
+    }
+
+    /// Where the newest line or pickle lies in the input: its first byte and its length.
+    pub fn newest(&self) -> (u64, usize) {
+        (self.feed.offset(), self.unit.as_ref().map_or(0, |unit| unit.len))
+    }
+
+    /// The sequence number of the newest line or pickle; broken ones have one, too.
+    pub fn sequence(&self) -> u64 {
+        let next = match &self.parts {
+            Parts::Json(_, reader) => reader.next_sequence(),
+            Parts::Pickle(_, reader) => reader.next_sequence(),
+        };
+        next.saturating_sub(1)
+    }
+
+    fn answer(&self, read: Result<(), Defect>) -> Imported {
+        match read {
+            Ok(()) => Imported::Frame,
+            Err(defect) => {
+                let byte = self.feed.offset() + defect.byte as u64;
+                Imported::Broken(Broken { line: self.line, byte, defect })
             }
         }
     }
@@ -142,11 +204,6 @@ impl<R: Read> Import<R> {
     /// Lines or pickles seen so far, good and bad.
     pub fn line(&self) -> u64 {
         self.line
-    }
-
-    /// Where the newest line or pickle lies in the input: its first byte, and how many it has.
-    pub fn newest(&self) -> (u64, usize) {
-        self.newest
     }
 
     /// The input.
@@ -179,6 +236,7 @@ impl<R: Read> Import<R> {
             }
             Parts::Pickle(_, reader) => {
                 if let Some(reason) = &unit.refused {
+                    reader.skip();
                     slot.reset();
                     return Some(Err(reason.clone().at(unit.len)));
                 }
@@ -193,5 +251,15 @@ fn torn(defect: Defect) -> Defect {
     match defect.reason {
         Reason::Syntax(what) => Reason::Torn(what).at(defect.byte),
         _ => defect,
+    }
+}
+
+/// Sizes in which `too_big` fits, or `None` at the limits.
+fn enlarged(sizes: SlotSizes, too_big: &TooBig) -> Option<SlotSizes> {
+    let grown = |limit: usize| (too_big.needed <= limit).then(|| too_big.needed.saturating_mul(2).min(limit));
+    if too_big.plane == "JPEG" {
+        Some(SlotSizes { jpeg: grown(PICTURE_BYTES_MAX)?, ..sizes })
+    } else {
+        Some(SlotSizes { side: grown(SIDE_PLANE_BYTES_MAX)?, ..sizes })
     }
 }

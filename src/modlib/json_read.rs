@@ -58,6 +58,15 @@ impl Reader {
         self.times.take_sequence();
     }
 
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.times.next_sequence()
+    }
+
+    /// The next line is the last one once more.
+    pub(super) fn step_back(&mut self) {
+        self.times.give_back_sequence();
+    }
+
     fn read(&mut self, line: &[u8], slot: &mut Slot) -> Result<(), Defect> {
         let mut head = Head::default();
         let mut json = Tokens::new(line, 0);

@@ -28,6 +28,16 @@ impl Times {
         sequence
     }
 
+    /// The number that the next frame gets.
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// The next frame is the last one once more.
+    pub fn give_back_sequence(&mut self) {
+        self.next_sequence = self.next_sequence.saturating_sub(1);
+    }
+
     /// Sets all times of `meta` from modlib's text: the wall clock by the zone, the monotonic time as the distance from
     /// the first frame's wall clock (it may go back), and the text itself only where it could not be made again.
     pub fn settle(&mut self, meta: &mut FrameMeta, text: &str) -> Result<(), Reason> {

@@ -41,6 +41,20 @@ impl PickleReader {
         read
     }
 
+    /// Counts a pickle that was not read.
+    pub(in crate::modlib) fn skip(&mut self) {
+        self.times.take_sequence();
+    }
+
+    pub(in crate::modlib) fn next_sequence(&self) -> u64 {
+        self.times.next_sequence()
+    }
+
+    /// The next pickle is the last one once more.
+    pub(in crate::modlib) fn step_back(&mut self) {
+        self.times.give_back_sequence();
+    }
+
     fn fill(&mut self, pickle: &[u8], slot: &mut Slot) -> Result<(), Defect> {
         let root = self.machine.run(pickle)?;
         let at_end = |reason: Reason| reason.at(pickle.len());

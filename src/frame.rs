@@ -257,8 +257,8 @@ pub struct FrameMeta {
     pub captured_wall: WallTime,
     /// Local time minus UTC at that moment, in seconds.
     pub utc_offset_s: i32,
-    /// A timestamp text that cannot be made again from `captured_wall` and `utc_offset_s`; else empty. modlib's own form is
-    /// `YYYY-MM-DDTHH:MM:SS[.ffffff]`, the fraction absent when it is zero.
+    /// A timestamp text that cannot be made again from `captured_wall` and `utc_offset_s`; else empty. What is made from them
+    /// is local time as `YYYY-MM-DDTHH:MM:SS.ffffff`, so modlib's own form without a fraction (where it is zero) is kept here.
     pub timestamp_text: heapless::String<TIMESTAMP_TEXT_BYTES_MAX>,
     /// What the picture shows; modlib `image_type`.
     pub image_type: Option<ImageType>,

@@ -140,16 +140,24 @@ impl<R: Read> Import<R> {
 
     /// As [`take`](Self::take), with a slot that grows as in [`next_fitting`](Self::next_fitting).
     pub fn take_fitting(&mut self, slot: &mut Box<Slot>, sizes: &mut SlotSizes) -> Option<Imported> {
-        let mut found = self.take(slot)?;
-        loop {
-            let Imported::Broken(Broken { defect: Defect { reason: Reason::TooBig(too_big), .. }, .. }) = &found else {
-                return Some(found);
-            };
-            let Some(larger) = enlarged(*sizes, too_big) else { return Some(found) };
+        let found = self.take(slot)?;
+        Some(self.fit(found, slot, sizes))
+    }
+
+    /// As [`again`](Self::again), with a slot that grows as in [`next_fitting`](Self::next_fitting).
+    pub fn again_fitting(&mut self, slot: &mut Box<Slot>, sizes: &mut SlotSizes) -> Imported {
+        let found = self.again(slot);
+        self.fit(found, slot, sizes)
+    }
+
+    fn fit(&mut self, mut found: Imported, slot: &mut Box<Slot>, sizes: &mut SlotSizes) -> Imported {
+        while let Imported::Broken(Broken { defect: Defect { reason: Reason::TooBig(too_big), .. }, .. }) = &found {
+            let Some(larger) = enlarged(*sizes, too_big) else { break };
             *sizes = larger;
             *slot = Slot::new(sizes);
             found = self.again(slot);
         }
+        found
     }
 
     /// Reads the newest line or pickle once more, with the same sequence number: for callers that made a larger slot.

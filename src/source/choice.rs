@@ -189,7 +189,7 @@ impl SourceChoice {
                 let name = path.display();
                 Err(SourceError::Unavailable(format!("{name}: neither a source nor a file that is there: {FORMS}")))
             }
-            Self::StandardInput => open_standard_input(),
+            Self::StandardInput => open_standard_input(options),
         }
     }
 }
@@ -224,7 +224,13 @@ fn open_first_camera(_: &SourceOptions) -> Result<Box<dyn Source>, SourceError> 
     Err(lacks("auto: no camera", "v4l2"))
 }
 
-fn open_standard_input() -> Result<Box<dyn Source>, SourceError> {
+#[cfg(feature = "modlib")]
+fn open_standard_input(options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    Ok(Box::new(super::modlib::LinesSource::standard_input(options.frame_rate)?))
+}
+
+#[cfg(not(feature = "modlib"))]
+fn open_standard_input(_: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
     Err(lacks("-", "modlib"))
 }
 

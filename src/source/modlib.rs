@@ -1,6 +1,7 @@
 //! modlib's lines on standard input, or on any other pipe, as a source: `print(json.dumps(frame.json()))` in a modlib
 //! loop, piped to `kinora record --source -`.
 
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,7 +18,8 @@ use crate::slot::{Slot, SlotSizes};
 use crate::source::{Filled, Source, SourceError, SourceInfo};
 use crate::time::{ClockPair, Span, Timestamp};
 
-/// What cannot be known before all lines were read.
+/// What cannot be known before all lines were read. A frame that is larger than these sizes is no loss: its slot is made
+/// larger, which allocates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinesSettings {
     /// Largest JPEG, in bytes, up to `PICTURE_BYTES_MAX`. `None`: four times the first frame's, at least one byte a pixel
@@ -57,6 +59,21 @@ pub struct LinesSource<R> {
     broken_in: Option<Receiver<Broken>>,
 }
 
+impl LinesSource<File> {
+    /// modlib's lines on standard input, the source `-`; naive timestamps are local times of this machine (`TZ`).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn standard_input(frame_rate: Option<(u32, u32)>) -> Result<Self, SourceError> {
+        // Not through Rust's own buffer: a source waits on the descriptor, which knows nothing of it.
+        let input =
+            std::io::stdin().as_fd().try_clone_to_owned().map_err(SourceError::io("cannot use standard input"))?;
+        let mut settings = LinesSettings::default();
+        settings.frame_rate = frame_rate.unwrap_or(settings.frame_rate);
+        Self::open("-", input.into(), TimeZone::system(), &settings)
+    }
+}
+
 impl<R: Read + AsFd + Send> LinesSource<R> {
     /// Waits for the first good line on `input`, which tells size and clock.
     ///
@@ -76,6 +93,20 @@ impl<R: Read + AsFd + Send> LinesSource<R> {
     /// Lines that are no frames, as they turn up, the first thousand. Can be taken once, before the source is started.
     pub fn broken(&mut self) -> Option<Receiver<Broken>> {
         self.broken_in.take()
+    }
+
+    /// Reads the newest line, which did not fit, into a slot of our own that grows, and from there into `slot`.
+    fn put_larger(&mut self, slot: &mut Slot) -> bool {
+        let mut sizes = SlotSizes { jpeg: GUESS_BYTES_MIN, side: GUESS_BYTES_MIN, ..SlotSizes::default() };
+        let mut own = Slot::new(&sizes);
+        let read = self.import.again_fitting(&mut own, &mut sizes);
+        read == Imported::Frame && slot.copy_growing(&own.frame(None)).is_ok()
+    }
+
+    fn lost(&mut self, cause: Cause, broken: Broken) -> Filled {
+        // A full list keeps the first ones.
+        let _ = self.broken_out.try_send(broken);
+        Filled::Lost(Loss::one(cause, self.import.sequence(), self.newest_at))
     }
 
     /// Waits until there is something to read, for at most `wait`.
@@ -101,7 +132,7 @@ impl<R: Read + AsFd + Send> Source for LinesSource<R> {
 
     fn fill(&mut self, slot: &mut Slot, wait: Span) -> Result<Filled, SourceError> {
         if let Some(first) = self.first.take() {
-            return Ok(match slot.copy_from(&first.frame(None)) {
+            return Ok(match slot.copy_growing(&first.frame(None)) {
                 Ok(()) => Filled::Frame,
                 Err(_) => Filled::Lost(Loss::one(Cause::TooBig, first.meta.sequence, self.newest_at)),
             });
@@ -113,13 +144,14 @@ impl<R: Read + AsFd + Send> Source for LinesSource<R> {
                     self.newest_at = slot.meta.captured_at;
                     return Ok(Filled::Frame);
                 }
-                Some(Imported::Broken(broken)) => {
-                    let sequence = self.import.sequence();
-                    let cause = cause_of(&broken);
-                    // A full list keeps the first ones.
-                    let _ = self.broken_out.try_send(broken);
-                    return Ok(Filled::Lost(Loss::one(cause, sequence, self.newest_at)));
+                Some(Imported::Broken(broken)) if is_too_big(&broken) => {
+                    if self.put_larger(slot) {
+                        self.newest_at = slot.meta.captured_at;
+                        return Ok(Filled::Frame);
+                    }
+                    return Ok(self.lost(Cause::TooBig, broken));
                 }
+                Some(Imported::Broken(broken)) => return Ok(self.lost(Cause::Corrupt, broken)),
                 Some(Imported::End) => return Ok(Filled::End),
                 None if !self.wait(wait)? => return Ok(Filled::Nothing),
                 None => {
@@ -131,8 +163,8 @@ impl<R: Read + AsFd + Send> Source for LinesSource<R> {
     }
 }
 
-fn cause_of(broken: &Broken) -> Cause {
-    if matches!(broken.defect.reason, Reason::TooBig(_)) { Cause::TooBig } else { Cause::Corrupt }
+fn is_too_big(broken: &Broken) -> bool {
+    matches!(broken.defect.reason, Reason::TooBig(_))
 }
 
 fn first_frame<R: Read + AsFd>(

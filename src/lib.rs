@@ -45,6 +45,7 @@ mod ring;
 #[cfg(feature = "std")]
 pub mod slot;
 pub mod snapshot;
+pub mod trigger;
 
 // -- edges: clocks, devices, files
 #[cfg(feature = "std")]

@@ -35,9 +35,11 @@ fn main() {
     put(operations, "frames_losses_events.bin", &list(0, appends(6).chain([3, 4, 4, 65, 0, 2]).collect()));
     put(operations, "every_frame_durable_then_cut.bin", &list(1, appends(5).chain([6, 77]).collect()));
     put(operations, "synced_by_time_then_cut.bin", &list(2, appends(4).chain([5, 20, 0, 6, 6, 3, 6, 200]).collect()));
-    put(operations, "full_disk.bin", &list(0, appends(300).collect()));
-    put(operations, "grown_twice.bin", &list(9, appends(300).collect()));
+    put(operations, "full_disk.bin", &list(0, appends(110).collect()));
+    put(operations, "grown_twice.bin", &list(9, appends(110).collect()));
     put(operations, "sync_fails.bin", &list(1, appends(3).chain([7, 0, 0, 2, 6, 9, 0, 1]).collect()));
+    let exercise = [0, 0, 1, 0, 0, 9, 3, 32, 0, 4, 16, 7, 0, 3, 0, 0, 2, 0, 5, 5, 1, 1, 1, 0, 200, 3, 9, 9];
+    put(operations, "exercise.bin", &list(0xFF, exercise.to_vec()));
     put(operations, "clock_steps.bin", &list(0, [7, 26, 0, 3, 7, 50, 7, 9, 1, 4].to_vec()));
 }
 

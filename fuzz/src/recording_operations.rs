@@ -1,20 +1,21 @@
 //! Random appends, losses, events, syncs, full disks, failed syncs and power cuts against a model: whatever the input asks
 //! for, the recording holds exactly the frames that were appended, and after a power cut at least those that were durable.
 //!
-//! The input is a list of operations, one byte each, the byte behind it being its argument.
+//! The first byte says how to sync and how much room there is; then come operations, one byte each, the byte behind it
+//! being its argument. With 0xFF as the first byte the rest steers the library's own, longer exercise.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use kinora::event::{Event, EventKind};
-use kinora::recording::{AppendError, Reader, SyncPolicy, Writer, WriterSettings, geometry};
+use kinora::recording::{AppendError, Reader, SyncPolicy, Writer, WriterSettings, exercise, geometry};
 use kinora::slot::Slot;
 use kinora::{Cause, Loss, Span, Timestamp};
 
 use super::samples::{Image, MemoryStore, SIZES, clock, fill, header};
 
 /// Operations of one input.
-const OPERATIONS_MAX: usize = 400;
+const OPERATIONS_MAX: usize = 120;
 
 /// The model: what the recording must hold.
 struct Model {
@@ -32,6 +33,9 @@ struct Model {
 /// When the recording differs from the model.
 pub fn check(input: &[u8]) {
     let Some((&mode, operations)) = input.split_first() else { return };
+    if mode == 0xFF {
+        return exercise::operations(&operations[..operations.len().min(OPERATIONS_MAX)]);
+    }
     let mut model = Model::new(mode);
     for operation in operations.chunks_exact(2).take(OPERATIONS_MAX) {
         model.apply(operation[0], operation[1]);

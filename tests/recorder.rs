@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kinora::frame::{PictureInfo, PixelFormat};
-use kinora::recorder::{Format, RecorderBuilder};
+use kinora::recorder::{Codec, Format, RecorderBuilder};
+use kinora::recording::Reader;
 use kinora::results::ResultKind;
 use kinora::slot::{Slot, SlotSizes};
 use kinora::source::SourceInfo;
+use kinora::timeline::Timeline;
 use kinora::{Added, Cause, Clock, ClockPair, Loss, ManualClock, Recorder, Span, Timestamp, WallTime};
 
 const FRAME_TIME: Span = Span::from_ms(33);
@@ -116,6 +118,19 @@ fn a_split_by_size_loses_no_frame_and_no_file_is_larger() {
         }
         let bytes: u64 = summary.paths.iter().map(|path| path.metadata().unwrap().len()).sum();
         assert_eq!(bytes, summary.bytes);
+        let mut next = 0;
+        let series = Reader::open(&summary.paths[0]).unwrap().header().id;
+        for (part, path) in summary.paths.iter().enumerate() {
+            let mut reader = Reader::open(path).unwrap();
+            assert!(reader.is_finalized());
+            assert_eq!((reader.header().series, reader.header().part), (series, part as u32));
+            assert_eq!(reader.header().source, "test:seed=1");
+            for i in 0..reader.len() {
+                assert_eq!(reader.frame(i).unwrap().meta.sequence, next);
+                next += 1;
+            }
+        }
+        assert_eq!(next, 1000);
     }
 }
 
@@ -128,6 +143,111 @@ fn a_split_by_time_begins_a_file_every_so_often() {
     let summary = record(recorder.create().unwrap(), 0..100);
     // 31 frames of 33 ms lie within a second: 31 + 31 + 31 + 7.
     assert_eq!((summary.paths.len(), summary.frames), (4, 100));
+}
+
+/// The least that has the frame of a JPEG picture: SOI, SOF0 of 64 × 48 in grey, SOS, some data, EOI.
+fn jpeg(data: u8) -> Vec<u8> {
+    let mut bytes =
+        vec![0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0, 0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0];
+    bytes.extend_from_slice(&[data; 100]);
+    bytes.extend_from_slice(&[0xff, 0xd9]);
+    bytes
+}
+
+#[test]
+fn a_jpeg_is_stored_byte_for_byte_without_what_was_padded_behind_it() {
+    let top = tempfile::tempdir().unwrap();
+    let path = top.path().join("a.kinora");
+    let mut recorder = Recorder::builder().file(&path).min_free(0).create().unwrap();
+    let mut slot = slot();
+    for (n, padding) in [(0, 0), (1, 37)] {
+        frame(&mut slot, n, start());
+        slot.clear_picture();
+        let padded = [jpeg(n as u8), vec![0; padding]].concat();
+        slot.put_jpeg(&padded, 64, 48).unwrap();
+        assert_eq!(recorder.add(&slot.frame(None)).unwrap(), Added::Kept);
+    }
+    recorder.finish().unwrap();
+    let mut reader = Reader::open(&path).unwrap();
+    for n in 0..2 {
+        let stored = reader.frame(n).unwrap();
+        let picture = stored.jpeg.unwrap();
+        assert_eq!((picture.bytes, picture.width, picture.height), (&jpeg(n as u8)[..], 64, 48));
+        assert!(stored.pixels.is_none());
+    }
+}
+
+#[test]
+fn frames_of_another_time_keep_it_and_frames_of_now_follow_the_clock() {
+    let top = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(start()));
+    let path = top.path().join("live.kinora");
+    let mut recorder = raw().file(&path).clock(clock.clone()).create().unwrap();
+    let mut slot = slot();
+    for n in 0..10 {
+        frame(&mut slot, n, start());
+        clock.sleep_until(slot.meta.captured_at);
+        if n == 5 {
+            clock.step_wall(Span::from_s(3600));
+        }
+        assert_eq!(recorder.add(&slot.frame(None)).unwrap(), Added::Kept);
+    }
+    recorder.bookmark("end").unwrap();
+    recorder.finish().unwrap();
+    let mut live = Reader::open(&path).unwrap();
+    assert_eq!(live.info().clock_steps, 1);
+    let bookmark = live.events().unwrap().remove(0).1;
+    assert_eq!((bookmark.at, bookmark.text.as_str()), (clock.now(), "end"));
+
+    let path = top.path().join("imported.kinora");
+    let long_ago = ClockPair { monotonic: Timestamp::from_ns(-1_000_000_000_000), wall: WallTime::from_utc_ns(7) };
+    let mut recorder = raw().file(&path).create().unwrap();
+    for n in 0..10 {
+        frame(&mut slot, n, long_ago);
+        assert_eq!(recorder.add(&slot.frame(None)).unwrap(), Added::Kept);
+    }
+    recorder.finish().unwrap();
+    let mut imported = Reader::open(&path).unwrap();
+    assert_eq!((imported.info().clock_steps, imported.header().clock), (0, long_ago));
+    assert_eq!(imported.info().first_utc, Some(WallTime::from_utc_ns(7)));
+}
+
+#[test]
+fn a_recorder_that_is_dropped_closes_its_file() {
+    let top = tempfile::tempdir().unwrap();
+    let path = top.path().join("a.kinora");
+    let mut recorder = raw().file(&path).split_size(1 << 20).create().unwrap();
+    let mut slot = slot();
+    frame(&mut slot, 0, start());
+    assert_eq!(recorder.add(&slot.frame(None)).unwrap(), Added::Kept);
+    drop(recorder);
+    assert!(Reader::open(&path).unwrap().is_finalized());
+}
+
+#[test]
+fn finishing_twice_gives_the_same_answer_and_nothing_is_added_after_it() {
+    let top = tempfile::tempdir().unwrap();
+    let mut recorder = raw().directory(top.path()).source(&source()).create().unwrap();
+    let mut slot = slot();
+    frame(&mut slot, 0, start());
+    assert_eq!(recorder.add(&slot.frame(None)).unwrap(), Added::Kept);
+    let summary = recorder.finish().unwrap();
+    assert_eq!(recorder.finish().unwrap(), summary);
+    assert!(recorder.add(&slot.frame(None)).is_err());
+    assert!(recorder.bookmark("late").is_err());
+}
+
+#[test]
+fn settings_out_of_range_are_refused_with_the_range() {
+    let top = tempfile::tempdir().unwrap();
+    let message = |builder: RecorderBuilder| builder.directory(top.path()).create().err().unwrap().to_string();
+    assert_eq!(message(raw().quality(0)), "JPEG quality is 0; it has to be 1 to 100");
+    assert!(message(raw().split_size(1000)).contains("at least 1048576"));
+    assert!(message(raw().keep_size(1000)).contains("at least 1048576"));
+    assert!(message(raw().split_time(Span::ZERO)).contains("longer"));
+    assert!(message(raw().split_size(3 << 20).keep_size(2 << 20)).contains("larger than keep size"));
+    assert!(message(raw().codec(Codec::ModlibJson)).contains("JSON"));
+    assert!(files(top.path()).is_empty());
 }
 
 #[test]

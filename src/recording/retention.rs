@@ -74,11 +74,12 @@ impl<A: Anatomy> Keeper<A> {
     }
 
     fn grant_above_floor(&self, wanted: u64, least: u64) -> Result<u64, NoRoom> {
-        match self.free().map(|free| free.saturating_sub(self.limits.min_free)) {
-            Some(available) if available < least => Err(self.floor_reached(least)),
-            Some(available) => Ok(wanted.min(available)),
-            None => Ok(wanted),
+        let available = self.free().map_or(wanted, |free| free.saturating_sub(self.limits.min_free));
+        if available < least && self.limits.min_free > 0 {
+            return Err(self.floor_reached(least));
         }
+        // Without a floor the disk itself says when it is full.
+        Ok(wanted.min(available).max(least))
     }
 
     fn floor_reached(&self, needed: u64) -> NoRoom {
@@ -98,13 +99,13 @@ impl<A: Anatomy> Keeper<A> {
             }
         }
         let (below_limit, above_floor) = available;
-        if above_floor.is_some_and(|bytes| bytes < least) {
+        if self.limits.min_free > 0 && above_floor.is_some_and(|bytes| bytes < least) {
             return Err(self.floor_reached(least));
         }
         if below_limit < least {
             return Err(NoRoom::Total { used: limit - below_limit, limit, needed: least });
         }
-        Ok(wanted.min(below_limit).min(above_floor.unwrap_or(u64::MAX)))
+        Ok(wanted.min(below_limit).min(above_floor.unwrap_or(u64::MAX)).max(least))
     }
 
     fn remove_until_fits(&self, scan: &Scan, limit: u64, wanted: u64) -> Removals {

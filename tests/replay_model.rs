@@ -272,8 +272,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let limits =
-            ReplayLimits { capacity: CAPACITY, picture: (4, 4), frame_bytes: Some(FRAME_BYTES), span_max: None };
+        let limits = ReplayLimits {
+            capacity: CAPACITY,
+            picture: (4, 4),
+            frame_bytes: Some(FRAME_BYTES),
+            reserve: 0,
+            span_max: None,
+        };
         let settings = ReplaySettings { max_frames_in_memory: CAPACITY, ..Default::default() };
         let mut operator = ReplayOperator::with_limits(settings, limits).unwrap();
         let control = operator.control();

@@ -27,13 +27,15 @@ pub struct ReplayLimits {
     pub picture: (u32, u32),
     /// Bytes promised to each stored frame; `None`: [`frame_bytes`] of the picture at the settings' quality.
     pub frame_bytes: Option<usize>,
+    /// Frames beside those that may stay while they are saved. Default 60: two seconds at 30 frames a second.
+    pub reserve: u32,
     /// The window holds at most so much time, newest minus oldest; `None`: bounded by frames only.
     pub span_max: Option<Span>,
 }
 
 impl Default for ReplayLimits {
     fn default() -> Self {
-        Self { capacity: 300, picture: (640, 480), frame_bytes: None, span_max: None }
+        Self { capacity: 300, picture: (640, 480), frame_bytes: None, reserve: 60, span_max: None }
     }
 }
 
@@ -119,7 +121,8 @@ impl ReplayOperator {
         let promised = limits.frame_bytes.unwrap_or(frame_bytes(width, height, settings.jpeg_quality));
         let encoder = StoreEncoder::new(settings.jpeg_quality, limits.picture);
         let machine = Machine::new(settings, limits.capacity)?;
-        let window = Window::new(WindowSettings { capacity: limits.capacity, frame_bytes: promised });
+        let window =
+            Window::new(WindowSettings { capacity: limits.capacity, reserve: limits.reserve, frame_bytes: promised });
         let mut operator = Self {
             machine,
             window,

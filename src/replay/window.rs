@@ -22,6 +22,8 @@ const ALIGNMENT: usize = 8;
 pub struct WindowSettings {
     /// Frames that fit at most, at least 1.
     pub capacity: u32,
+    /// Frames beside those that may stay a while after they left the window, because somebody still saves them.
+    pub reserve: u32,
     /// Bytes promised to each frame: results, picture, side plane and sensor bytes together.
     pub frame_bytes: usize,
 }
@@ -29,7 +31,11 @@ pub struct WindowSettings {
 impl WindowSettings {
     /// Bytes of the arena.
     pub const fn arena_bytes(&self) -> usize {
-        (self.capacity as usize + 1) * self.frame_bytes.next_multiple_of(ALIGNMENT)
+        (self.slots() + 1) * self.frame_bytes.next_multiple_of(ALIGNMENT)
+    }
+
+    const fn slots(&self) -> usize {
+        self.capacity as usize + self.reserve as usize
     }
 
     /// All bytes that a window takes: arena, table of frames, working memory.
@@ -110,8 +116,14 @@ pub struct Window {
     settings: WindowSettings,
     arena: Box<[u8]>,
     entries: Box<[Entry]>,
-    oldest: u64,
+    /// Ordinal of the next frame.
+    next: u64,
+    /// Newest frames that belong to the window.
     len: u32,
+    /// Frames before them that are still there, for whoever saves them.
+    kept: u32,
+    /// Frames from this ordinal on stay as long as there is room.
+    pinned_from: Option<u64>,
     /// Where the next run begins, if it fits.
     head: usize,
     bytes: u64,
@@ -138,9 +150,11 @@ impl Window {
         Self {
             settings,
             arena,
-            entries: vec![Entry::default(); settings.capacity as usize].into_boxed_slice(),
-            oldest: 0,
+            entries: vec![Entry::default(); settings.slots()].into_boxed_slice(),
+            next: 0,
             len: 0,
+            kept: 0,
+            pinned_from: None,
             head: 0,
             bytes: 0,
             scratch: vec![0; columns::COLUMNS_BYTES_MAX].into_boxed_slice(),
@@ -150,7 +164,7 @@ impl Window {
 
     /// Which frames are held.
     pub const fn extent(&self) -> Extent {
-        Extent { oldest: self.oldest, len: self.len }
+        Extent { oldest: self.next - self.len as u64, len: self.len }
     }
 
     /// Bytes of the frames that are held.
@@ -192,6 +206,7 @@ impl Window {
             return Err(FrameTooBig { needed, promised });
         }
         self.cut_to(frames_max.clamp(1, self.settings.capacity) - 1);
+        self.make_room();
         entry.start = if self.head + needed > self.arena.len() { 0 } else { self.head };
         let place = entry.place();
         debug_assert!(self.is_free(place.columns, place.end), "the promise leaves room for every frame");
@@ -201,23 +216,48 @@ impl Window {
         copy(&mut self.arena, place.sensor, frame.sensor);
         self.head = place.end;
         self.bytes += entry.bytes() as u64;
-        let ordinal = self.oldest + u64::from(self.len);
+        let ordinal = self.next;
         let index = self.index(ordinal);
         self.entries[index] = entry;
+        self.next += 1;
         self.len += 1;
         Ok(ordinal)
+    }
+
+    /// Lets frames from `ordinal` on stay after they left the window, as long as the reserve has room; `None` ends that.
+    pub fn pin(&mut self, from: Option<u64>) {
+        self.pinned_from = from;
+        self.release();
+    }
+
+    /// Ordinal of the oldest frame that can still be lent: in the window, or before it and pinned.
+    pub const fn oldest_kept(&self) -> u64 {
+        self.next - self.len as u64 - self.kept as u64
     }
 
     /// Forgets the oldest frames until `frames` are left.
     pub fn cut_to(&mut self, frames: u32) {
         while self.len > frames {
-            self.bytes -= self.entries[self.index(self.oldest)].bytes() as u64;
-            self.oldest += 1;
+            self.bytes -= self.entries[self.index(self.extent().oldest)].bytes() as u64;
             self.len -= 1;
+            self.kept += 1;
         }
-        if self.len == 0 {
+        self.release();
+    }
+
+    /// Forgets frames outside the window that nobody pinned.
+    fn release(&mut self) {
+        let kept = |from: u64| self.extent().oldest.saturating_sub(from).min(u64::from(self.kept)) as u32;
+        self.kept = self.pinned_from.map_or(0, kept);
+        if self.len + self.kept == 0 {
             self.head = 0;
         }
+    }
+
+    /// Makes room for one more frame: what is pinned gives way when the reserve is full.
+    fn make_room(&mut self) {
+        let others = self.settings.slots() as u32 - 1;
+        self.kept = self.kept.min(others - self.len.min(others));
     }
 
     /// Forgets all frames. Ordinals go on.
@@ -232,27 +272,24 @@ impl Window {
         }
     }
 
-    /// Metadata of a frame that is held.
+    /// Metadata of a frame that is held, or pinned.
     pub fn meta(&self, ordinal: u64) -> Option<&FrameMeta> {
         self.entry(ordinal).map(|entry| &entry.meta)
     }
 
     /// Newest capture time minus oldest; zero with one frame or none.
     pub fn span(&self) -> Span {
-        let newest = (self.oldest + u64::from(self.len)).wrapping_sub(1);
-        match (self.meta(self.oldest), self.meta(newest)) {
-            (Some(oldest), Some(newest)) => newest.captured_at - oldest.captured_at,
-            _ => Span::ZERO,
-        }
+        self.times().map_or(Span::ZERO, |[(oldest, _), (newest, _)]| newest - oldest)
     }
 
     /// Capture times of the oldest and the newest frame on both clocks.
     pub fn times(&self) -> Option<[(Timestamp, WallTime); 2]> {
         let at = |ordinal| self.meta(ordinal).map(|meta| (meta.captured_at, meta.captured_wall));
-        Some([at(self.oldest)?, at((self.oldest + u64::from(self.len)).checked_sub(1)?)?])
+        let oldest = self.len.checked_sub(1).map(|_| self.extent().oldest)?;
+        Some([at(oldest)?, at(self.next - 1)?])
     }
 
-    /// Lends a frame that is held, until the next call.
+    /// Lends a frame that is held, or pinned, until the next call.
     ///
     /// Cost: one pass over the results' columns; the picture is lent where it lies.
     pub fn frame<'a>(&'a mut self, ordinal: u64, labels: Option<&'a Labels>) -> Option<Frame<'a>> {
@@ -285,17 +322,16 @@ impl Window {
     }
 
     fn held_index(&self, ordinal: u64) -> Option<usize> {
-        let held = ordinal.checked_sub(self.oldest).is_some_and(|i| i < u64::from(self.len));
-        held.then(|| self.index(ordinal))
+        (self.oldest_kept()..self.next).contains(&ordinal).then(|| self.index(ordinal))
     }
 
     fn index(&self, ordinal: u64) -> usize {
-        (ordinal % u64::from(self.settings.capacity)) as usize
+        (ordinal % self.settings.slots() as u64) as usize
     }
 
     /// True when no frame that is held lies in `start..end`.
     fn is_free(&self, start: usize, end: usize) -> bool {
-        (self.oldest..self.oldest + u64::from(self.len)).all(|ordinal| {
+        (self.oldest_kept()..self.next).all(|ordinal| {
             let place = self.entries[self.index(ordinal)].place();
             place.end <= start || end <= place.columns
         })
@@ -331,7 +367,7 @@ mod tests {
 
     #[test]
     fn exactly_n_frames_are_held_oldest_out_first() {
-        let mut window = Window::new(WindowSettings { capacity: 5, frame_bytes: 400 });
+        let mut window = Window::new(WindowSettings { capacity: 5, reserve: 0, frame_bytes: 400 });
         for sequence in 0..100 {
             let ordinal = store(&mut window, sequence, 200 + (sequence as usize * 37) % 100, 5).unwrap();
             assert_eq!(ordinal, sequence);
@@ -344,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_frame_above_the_promise_is_refused_and_evicts_nothing() {
-        let mut window = Window::new(WindowSettings { capacity: 2, frame_bytes: 200 });
+        let mut window = Window::new(WindowSettings { capacity: 2, reserve: 0, frame_bytes: 200 });
         store(&mut window, 0, 50, 2).unwrap();
         store(&mut window, 1, 50, 2).unwrap();
         let refused = store(&mut window, 2, 500, 2).unwrap_err();
@@ -354,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_stored_frame_comes_back_as_it_was() {
-        let mut window = Window::new(WindowSettings { capacity: 3, frame_bytes: 400 });
+        let mut window = Window::new(WindowSettings { capacity: 3, reserve: 0, frame_bytes: 400 });
         for sequence in 0..7 {
             store(&mut window, sequence, 123, 3).unwrap();
         }
@@ -368,13 +404,32 @@ mod tests {
         assert_eq!(store(&mut window, 7, 10, 3), Ok(7), "ordinals go on");
     }
 
+    #[test]
+    fn pinned_frames_stay_beside_the_window_until_the_reserve_is_used_up() {
+        let mut window = Window::new(WindowSettings { capacity: 3, reserve: 2, frame_bytes: 400 });
+        (0..3).for_each(|sequence| drop(store(&mut window, sequence, 50, 3)));
+        window.pin(Some(1));
+        store(&mut window, 3, 50, 3).unwrap();
+        assert_eq!((window.extent().oldest, window.oldest_kept()), (1, 1), "frame 0 was not pinned");
+        store(&mut window, 4, 50, 3).unwrap();
+        store(&mut window, 5, 50, 3).unwrap();
+        assert_eq!((window.extent(), window.oldest_kept()), (Extent { oldest: 3, len: 3 }, 1));
+        assert_eq!(window.frame(1, None).unwrap().meta.sequence, 1);
+        store(&mut window, 6, 50, 3).unwrap();
+        assert_eq!(window.oldest_kept(), 2, "the reserve holds two");
+        window.pin(None);
+        assert_eq!(window.oldest_kept(), 4);
+        assert_eq!(window.bytes(), 3 * (window.bytes() / 3), "pinned frames are not the window's bytes");
+    }
+
     proptest! {
         #[test]
         fn the_window_agrees_with_a_plain_queue(
             capacity in 1..9_u32,
+            reserve in 0..4_u32,
             steps in prop::collection::vec((0..260_usize, 1..10_u32, 0..20_u8), 1..200),
         ) {
-            let mut window = Window::new(WindowSettings { capacity, frame_bytes: 420 });
+            let mut window = Window::new(WindowSettings { capacity, reserve, frame_bytes: 420 });
             let mut model: VecDeque<(u64, usize)> = VecDeque::new();
             for (sequence, (bytes, frames_max, action)) in steps.into_iter().enumerate() {
                 let sequence = sequence as u64;
@@ -384,6 +439,8 @@ mod tests {
                         window.cut_to(frames_max);
                         while model.len() > frames_max as usize { model.pop_front(); }
                     }
+                    2 => window.pin(Some(sequence.saturating_sub(u64::from(frames_max)))),
+                    3 => window.pin(None),
                     _ => {
                         store(&mut window, sequence, bytes, frames_max).unwrap();
                         while model.len() >= frames_max.min(capacity) as usize { model.pop_front(); }

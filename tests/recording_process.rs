@@ -280,3 +280,38 @@ fn the_clock_pair_of_a_frame_is_that_of_the_moment() {
     assert_eq!(info.first_utc, Some(start.wall));
     assert_eq!(info.clock_steps, 2);
 }
+
+#[test]
+#[ignore = "the other process of the test below"]
+fn child_records_to_a_file_that_is_cut_short() {
+    let Some(path) = child_path() else { return };
+    kinora::recording::guard_mapped_files().unwrap();
+    let mut writer = create(&path, &settings()).unwrap();
+    let mut slot = slot();
+    let cut = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    for i in 0_u64..1000 {
+        if i == 50 {
+            cut.set_len(100_000).unwrap();
+        }
+        fill(&mut slot, i);
+        if let Err(error) = writer.append(&slot.frame(None), SystemClock.pair()) {
+            println!("failed {i}: {error}");
+            assert!(writer.finish().is_err());
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_short_while_it_is_written_is_an_error_and_no_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.kinora");
+    let output = child("child_records_to_a_file_that_is_cut_short", &path, "").wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let failed = text.lines().find(|line| line.starts_with("failed")).unwrap_or_else(|| panic!("{text}"));
+    assert!(failed.contains("cut short"), "{failed}");
+    let mut reader = Reader::open(&path).unwrap();
+    assert!(reader.len() >= 5, "what was not cut off is there");
+    let _ = reader.read_frame(0).unwrap();
+}

@@ -395,6 +395,9 @@ impl PageStore for FileStore {
 
     fn synced(&mut self) -> Result<u64, StoreError> {
         self.drain();
+        if self.current.lease.is_dead() || self.hints.is_dead() {
+            self.failed.get_or_insert(StoreError::MapLost);
+        }
         match self.failed {
             None => Ok(self.synced),
             Some(error) => Err(error),

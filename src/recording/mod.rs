@@ -33,6 +33,8 @@ mod tail;
 pub mod verify;
 mod writer;
 
+use std::io;
+
 pub use anatomy::Kinora;
 pub use body::{ClockNote, Totals};
 pub use copy::{CopyError, CopyReport, Lost, cut, repair};
@@ -48,3 +50,16 @@ pub use settings::{SyncPolicy, WriterSettings, geometry, record_bytes};
 pub use tail::{Followed, Tail};
 pub use verify::{VerifyReport, verify};
 pub use writer::{AppendError, Appended, FinishError, WriteSummary, Writer};
+
+/// Makes an error of what would end the process: a signal for a page of a mapped recording, because somebody cut the file short
+/// or its device failed. The writer then answers [`AppendError::Poisoned`] with [`store::StoreError::MapLost`].
+///
+/// Installs a handler of SIGBUS for the whole process, which passes everything that is not ours to the handler before it; the
+/// `kinora` command does this first thing. A library user decides: without it, a writer whose file is cut short by another
+/// program, or whose disk is torn out, ends the process. Readers do not need it, they read with `pread`.
+///
+/// # Errors
+/// The system refuses.
+pub fn guard_mapped_files() -> io::Result<()> {
+    crate::sys::signal::guard_mapped_files()
+}

@@ -272,6 +272,16 @@ impl Pager {
     }
 
     fn sync(&mut self, to: u64) -> Result<(), StoreError> {
+        let synced = self.sync_maps(to);
+        // A page that was lost and replaced by zeros syncs without an error: do not call that durable.
+        let cut = self.file.metadata().is_ok_and(|metadata| metadata.len() < to);
+        if cut || self.maps.iter().any(|mapped| mapped.map.is_dead()) {
+            return Err(StoreError::MapLost);
+        }
+        synced
+    }
+
+    fn sync_maps(&mut self, to: u64) -> Result<(), StoreError> {
         let failed = |error: std::io::Error| StoreError::Sync { errno: error.raw_os_error().unwrap_or(0) };
         if self.unmapped_dirty {
             self.file.sync_data().map_err(failed)?;

@@ -2,18 +2,20 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{Ordering, fence};
 
 use zerocopy::FromBytes;
 
 use super::format::{Front, HINTS_OFFSET, RecordError, VERSION};
 use super::hold::hold;
 use super::load::{Found, Walk};
-use super::medium::FileMedium;
+use super::medium::{FileMedium, Medium};
 use super::open::{OpenError, Opened};
 use super::reader::Reader;
 use super::records::{self, Entry, Record};
 use super::session::SessionHeader;
 use crate::sys::map::HintMap;
+use crate::sys::signal::is_guarding;
 
 /// What following gave.
 #[derive(Debug)]
@@ -32,9 +34,49 @@ pub enum Followed<'a> {
 #[derive(Debug)]
 pub struct Tail {
     reader: Reader<FileMedium>,
-    hints: HintMap,
+    hints: Hints,
     walk: Walk,
 }
+
+/// How the writer's hints are read.
+#[derive(Debug)]
+enum Hints {
+    /// By atomic loads from a map; only where the loss of the page is an error and not a signal.
+    Mapped(HintMap),
+    /// By reads.
+    Read,
+}
+
+impl Hints {
+    fn load(&self, medium: &FileMedium, at: usize) -> u64 {
+        match self {
+            Self::Mapped(map) if !map.is_dead() => map.load(at),
+            _ => read_hint(medium, at),
+        }
+    }
+}
+
+/// A hint by `pread`. The kernel does not promise to copy eight bytes at once: read until two reads agree.
+fn read_hint(medium: &FileMedium, at: usize) -> u64 {
+    let read = || {
+        let mut bytes = [0; 8];
+        let _ = medium.fill(at as u64, &mut bytes);
+        u64::from_le_bytes(bytes)
+    };
+    let mut value = read();
+    for _ in 0..HINT_READS_MAX {
+        let again = read();
+        if again == value {
+            break;
+        }
+        value = again;
+    }
+    fence(Ordering::Acquire);
+    value
+}
+
+/// Reads of one hint; a writer that commits between any two of them would have to commit every microsecond.
+const HINT_READS_MAX: usize = 16;
 
 const COMMITTED: usize = HINTS_OFFSET;
 const CLOSED: usize = HINTS_OFFSET + 16;
@@ -53,7 +95,10 @@ impl Tail {
         let medium = FileMedium::new(file).map_err(io)?;
         let front = read_front(&medium)?;
         let geometry = front.geometry();
-        let hints = HintMap::new(medium.file(), geometry.page_bytes as usize).map_err(io)?;
+        let hints = match is_guarding() {
+            true => Hints::Mapped(HintMap::new(medium.file(), geometry.page_bytes as usize).map_err(io)?),
+            false => Hints::Read,
+        };
         let start = geometry.page_bytes.into();
         let opened = Opened::empty(geometry);
         let walk = Walk { position: start, end: start };
@@ -67,12 +112,12 @@ impl Tail {
 
     /// Frames that the writer has committed.
     pub fn committed_frames(&self) -> u64 {
-        self.hints.load(FRAMES)
+        self.hint(FRAMES)
     }
 
     /// Frames that a completed sync covers.
     pub fn durable_frames(&self) -> u64 {
-        self.hints.load(DURABLE)
+        self.hint(DURABLE)
     }
 
     /// Skips what is committed already, but for the session: only what comes from now on is handed out. Cost: a walk over the heads
@@ -92,8 +137,8 @@ impl Tail {
         if self.walk.position >= self.walk.end {
             // Who closed or died did so after its last commit: look for that first.
             let gone = self.is_abandoned();
-            let closed = self.hints.load(CLOSED) == 1;
-            let committed = self.hints.load(COMMITTED).max(self.walk.end);
+            let closed = self.hint(CLOSED) == 1;
+            let committed = self.hint(COMMITTED).max(self.walk.end);
             if committed == self.walk.end {
                 return match (closed, gone) {
                     (true, _) => Followed::Closed,
@@ -106,6 +151,10 @@ impl Tail {
             self.reader.window.clear();
         }
         self.step()
+    }
+
+    fn hint(&self, at: usize) -> u64 {
+        self.hints.load(&self.reader.medium, at)
     }
 
     fn step(&mut self) -> Followed<'_> {
@@ -142,7 +191,6 @@ impl Tail {
 }
 
 fn read_front(medium: &FileMedium) -> Result<Front, OpenError> {
-    use super::medium::Medium;
     let mut bytes = [0; 64];
     let filled = medium.fill(0, &mut bytes).unwrap_or(0);
     if filled == 0 {

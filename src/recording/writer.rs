@@ -194,6 +194,7 @@ impl<S: PageStore> Writer<S> {
         self.totals.last_captured_at = captured_at;
         self.build.publish(self.durable);
         self.settle_sync()?;
+        self.check()?;
         Ok(Appended { offset, frame: self.build.frames() - 1 })
     }
 

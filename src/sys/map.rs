@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
+use super::signal::{Guard, is_dead};
+
 /// A mapped part of a file, kept by the thread that grows and syncs it.
 #[derive(Debug)]
 pub struct StepMap {
     map: ManuallyDrop<MmapRaw>,
+    guard: ManuallyDrop<Guard>,
     lent: bool,
 }
 
@@ -23,6 +26,7 @@ pub struct StepMap {
 pub struct Lease {
     start: NonNull<u8>,
     len: usize,
+    guard: Option<usize>,
 }
 
 // SAFETY: a lease is the only one of its map, and the map stays until the lease is given back (`StepMap::drop` leaks it
@@ -37,7 +41,9 @@ impl StepMap {
     /// The system refuses (address space, file system without maps).
     pub fn new(file: &File, offset: u64, len: usize) -> io::Result<Self> {
         let map = MmapOptions::new().offset(offset).len(len).map_raw(file)?;
-        Ok(Self { map: ManuallyDrop::new(map), lent: false })
+        let start = map.as_ptr() as usize;
+        let guard = ManuallyDrop::new(Guard::new((start, start + map.len())));
+        Ok(Self { map: ManuallyDrop::new(map), guard, lent: false })
     }
 
     /// Lends the right to write.
@@ -47,7 +53,8 @@ impl StepMap {
     pub fn lend(&mut self) -> Lease {
         assert!(!self.lent, "one writer for each map");
         self.lent = true;
-        Lease { start: NonNull::new(self.map.as_mut_ptr()).expect("a map is not at zero"), len: self.map.len() }
+        let start = NonNull::new(self.map.as_mut_ptr()).expect("a map is not at zero");
+        Lease { start, len: self.map.len(), guard: self.guard.place() }
     }
 
     /// Takes the right to write back.
@@ -76,10 +83,9 @@ impl StepMap {
         self.map.advise_range(Advice::PopulateWrite, from, to - from)
     }
 
-    /// Where the map lies, for the signal handler.
-    pub fn address_range(&self) -> (usize, usize) {
-        let start = self.map.as_ptr() as usize;
-        (start, start + self.map.len())
+    /// True once a page of the map was lost (only known with the handler of `sys::signal`).
+    pub fn is_dead(&self) -> bool {
+        self.guard.is_dead()
     }
 }
 
@@ -87,8 +93,12 @@ impl Drop for StepMap {
     fn drop(&mut self) {
         // A lent map is left in place: better a leak at the end of a thread that panicked than a pointer into nothing.
         if !self.lent {
-            // SAFETY: dropped once, here; no lease is out, so nobody holds a pointer into the map.
-            unsafe { ManuallyDrop::drop(&mut self.map) };
+            // SAFETY: dropped once, here; no lease is out, so nobody holds a pointer into the map. The guard goes first: its
+            // addresses may belong to somebody else as soon as the map is gone.
+            unsafe {
+                ManuallyDrop::drop(&mut self.guard);
+                ManuallyDrop::drop(&mut self.map);
+            }
         }
     }
 }
@@ -96,7 +106,7 @@ impl Drop for StepMap {
 impl Lease {
     /// A lease of nothing, to leave behind when one is given back.
     pub fn nothing() -> Self {
-        Self { start: NonNull::dangling(), len: 0 }
+        Self { start: NonNull::dangling(), len: 0, guard: None }
     }
 
     /// Bytes `from..from + len` of the map.
@@ -108,6 +118,11 @@ impl Lease {
         // SAFETY: the range lies in the map, which exists as long as its lease. `&mut self` makes this the only slice of
         // this process; the kernel reads the pages, and nobody else is allowed to write a file that we hold locked.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(from), len) }
+    }
+
+    /// As [`StepMap::is_dead`].
+    pub fn is_dead(&self) -> bool {
+        is_dead(self.guard)
     }
 
     /// The eight bytes at `at` (a multiple of 8) as an atomic number that other processes see.
@@ -133,6 +148,8 @@ impl Lease {
 /// The first page of a recording, mapped for reading what its writer tells followers.
 #[derive(Debug)]
 pub struct HintMap {
+    // Dropped before the map: its addresses may belong to somebody else afterwards.
+    guard: Guard,
     map: MmapRaw,
 }
 
@@ -142,7 +159,14 @@ impl HintMap {
     /// # Errors
     /// The system refuses.
     pub fn new(file: &File, len: usize) -> io::Result<Self> {
-        Ok(Self { map: MmapOptions::new().len(len).map_raw_read_only(file)? })
+        let map = MmapOptions::new().len(len).map_raw_read_only(file)?;
+        let start = map.as_ptr() as usize;
+        Ok(Self { guard: Guard::new((start, start + map.len())), map })
+    }
+
+    /// True once the page was lost.
+    pub fn is_dead(&self) -> bool {
+        self.guard.is_dead()
     }
 
     /// Loads the little-endian number at `at` with acquire order.

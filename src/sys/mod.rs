@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod map;
+pub(crate) mod signal;
 pub mod thread;
 #[cfg(feature = "v4l2")]
 pub(crate) mod v4l2;

@@ -54,6 +54,9 @@ pub enum Output {
     /// modlib's lines.
     #[cfg(feature = "modlib")]
     Json(Box<JsonFile>),
+    /// Answers that a test gives, the next one last; frames and losses go nowhere.
+    #[cfg(test)]
+    Scripted(Vec<Result<(), Refusal>>),
 }
 
 impl Output {
@@ -83,6 +86,8 @@ impl Output {
             Self::Kinora(writer) => writer.append(frame, now).map(|_| ()).map_err(refusal),
             #[cfg(feature = "modlib")]
             Self::Json(file) => file.append(frame),
+            #[cfg(test)]
+            Self::Scripted(answers) => answers.pop().unwrap_or(Ok(())),
         }
     }
 
@@ -92,6 +97,8 @@ impl Output {
             Self::Kinora(writer) => writer.loss(loss).map(|_| ()).map_err(refusal),
             #[cfg(feature = "modlib")]
             Self::Json(_) => Ok(()),
+            #[cfg(test)]
+            Self::Scripted(_) => Ok(()),
         }
     }
 
@@ -101,6 +108,8 @@ impl Output {
             Self::Kinora(writer) => writer.event(event).map(|_| ()).map_err(refusal),
             #[cfg(feature = "modlib")]
             Self::Json(_) => Ok(()),
+            #[cfg(test)]
+            Self::Scripted(_) => Ok(()),
         }
     }
 
@@ -110,6 +119,8 @@ impl Output {
             Self::Kinora(writer) => writer.tick(now).map_err(refusal),
             #[cfg(feature = "modlib")]
             Self::Json(_) => Ok(()),
+            #[cfg(test)]
+            Self::Scripted(_) => Ok(()),
         }
     }
 
@@ -124,6 +135,8 @@ impl Output {
             }
             #[cfg(feature = "modlib")]
             Self::Json(file) => file.kept().bytes + modlib_line_bytes(frame, picture_bytes),
+            #[cfg(test)]
+            Self::Scripted(_) => picture_bytes as u64,
         }
     }
 
@@ -135,6 +148,8 @@ impl Output {
             }
             #[cfg(feature = "modlib")]
             Self::Json(file) => file.kept(),
+            #[cfg(test)]
+            Self::Scripted(_) => Kept::default(),
         }
     }
 
@@ -152,6 +167,8 @@ impl Output {
                 Ok(()) => (kept, None),
                 Err(error) => (kept, Some(doing(error.to_string()))),
             },
+            #[cfg(test)]
+            Self::Scripted(_) => (kept, None),
         }
     }
 }

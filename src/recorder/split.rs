@@ -257,3 +257,100 @@ fn reason_of(error: &Error) -> StoreError {
         _ => StoreError::Io { doing: "make the next file", errno: 0 },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::builder::Codec;
+    use super::super::output::Output;
+    use super::super::series::Plan;
+    use super::*;
+    use crate::frame::FrameMeta;
+    use crate::ledger::{Cause, Loss};
+    use crate::recording::names::Names;
+    use crate::recording::retention::Limits;
+    use crate::recording::{Directory, Reader, SessionHeader, WriterSettings};
+    use crate::results::Results;
+    use crate::source::SourceInfo;
+    use crate::timeline::Timeline;
+
+    /// Files in `path` whose first one answers with what is `scripted`.
+    fn files(path: &Path, scripted: Vec<Result<(), Refusal>>) -> Files {
+        let plan = Plan {
+            names: Names::new(path, "a", "kinora"),
+            exact: true,
+            codec: Codec::Kinora,
+            limits: Limits { keep_size: None, min_free: 0 },
+            directory: Arc::new(Directory::open(path).unwrap()),
+        };
+        let header = SessionHeader::from_source(&SourceInfo::new("test"), ClockPair::default(), [1; 16]);
+        let series = Series::new(plan, header, WriterSettings::tiny(), true);
+        let mut files = Files::open(series, None, None, false).unwrap();
+        files.current.as_mut().unwrap().output = Output::Scripted(scripted.into_iter().rev().collect());
+        files
+    }
+
+    fn sync_failed(frames: u64, durable: u64) -> Refusal {
+        Refusal::NextFile(Ended { frames, durable: Some(durable), reason: StoreError::Sync { errno: 5 } })
+    }
+
+    fn add(files: &mut Files, sequence: u64, ledger: &mut Ledger) -> Result<(), Refusal> {
+        let meta = FrameMeta { sequence, ..FrameMeta::new() };
+        let results = Results::new();
+        let frame = Frame {
+            meta: &meta,
+            results: &results,
+            pixels: None,
+            jpeg: None,
+            side: &[],
+            sensor: &[],
+            labels: None,
+            losses: &[],
+        };
+        files.add(&frame, ClockPair::default(), ledger, &mut Kept::default())
+    }
+
+    #[test]
+    fn a_failed_sync_begins_a_new_file_that_says_what_is_in_doubt() {
+        let top = tempfile::tempdir().unwrap();
+        let mut files = files(top.path(), vec![Ok(()), Ok(()), Err(sync_failed(2, 1))]);
+        let mut ledger = Ledger::new();
+        for sequence in 0..4 {
+            assert_eq!(add(&mut files, sequence, &mut ledger), Ok(()));
+        }
+        files.finish(&mut ledger).unwrap();
+        let mut second = Reader::open(top.path().join("a_0001.kinora")).unwrap();
+        assert_eq!(second.len(), 2, "the frame that met the failure is in the new file");
+        assert_eq!(second.frame(0).unwrap().meta.sequence, 2);
+        let note = second.events().unwrap().remove(0).1;
+        assert!(note.text.ends_with("frames from 1 on of a.kinora are in doubt"), "{}", note.text);
+    }
+
+    #[test]
+    fn a_refusal_for_good_ends_the_recording_and_a_frame_that_is_too_big_does_not() {
+        let top = tempfile::tempdir().unwrap();
+        let ended = Ended { frames: 1, durable: None, reason: StoreError::NoSpace };
+        let script = vec![Ok(()), Err(Refusal::Frame(Cause::TooBig)), Ok(()), Err(Refusal::End(ended))];
+        let mut files = files(top.path(), script);
+        let mut ledger = Ledger::new();
+        assert_eq!(add(&mut files, 0, &mut ledger), Ok(()));
+        assert_eq!(add(&mut files, 1, &mut ledger), Err(Refusal::Frame(Cause::TooBig)));
+        assert_eq!(add(&mut files, 2, &mut ledger), Ok(()));
+        assert_eq!(add(&mut files, 3, &mut ledger), Err(Refusal::End(ended)));
+        files.close_current(&mut ledger, &mut Kept::default());
+        assert!(matches!(add(&mut files, 4, &mut ledger), Err(Refusal::End(_))));
+    }
+
+    #[test]
+    fn losses_are_written_before_the_frame_that_follows_them() {
+        let top = tempfile::tempdir().unwrap();
+        let mut files = files(top.path(), vec![Err(sync_failed(0, 0))]);
+        let mut ledger = Ledger::new();
+        ledger.add(Loss::one(Cause::RingFull, 0, Timestamp::from_ns(0)));
+        assert_eq!(add(&mut files, 1, &mut ledger), Ok(()));
+        assert_eq!(ledger.take(), None);
+        files.finish(&mut ledger).unwrap();
+        assert_eq!(Reader::open(top.path().join("a_0001.kinora")).unwrap().len(), 1);
+    }
+}

@@ -5,7 +5,7 @@ use kinora::frame::{Frame, FrameMeta, JpegPicture, PictureInfo, PixelFormat, Pix
 use kinora::replay::control::{ReplayControl, ReplayEvent, Request, RequestError};
 use kinora::replay::machine::{Command, Refused, State};
 use kinora::replay::operator::{Output, ReplayLimits, ReplayOperator};
-use kinora::replay::settings::{Bound, DefaultOutput, OutOfRange, ReplaySettings, Setting};
+use kinora::replay::settings::{Bound, DefaultOutput, OutOfRange, ReplayPacing, ReplaySettings, Setting};
 use kinora::replay::status::Status;
 use kinora::replay::text;
 use kinora::results::{ResultKind, Results};
@@ -498,6 +498,38 @@ fn a_replay_goes_on_when_no_live_frame_comes() {
         }
     }
     assert_eq!(positions, [1, 2, 3]);
+}
+
+#[test]
+fn recorded_intervals_are_kept_whatever_the_ticks_are() {
+    let mut rig = Rig::recorded(6);
+    rig.set(Setting::Pacing(ReplayPacing::Recorded)).unwrap();
+    rig.set(Setting::PlaybackSpeed(Speed::new(1, 2).unwrap())).unwrap();
+    rig.send(Command::StartPlayback);
+    // Ticks every 10 ms: frame k is due k * 66.67 ms after the start, and stands until the next one is.
+    let start = rig.now();
+    let mut first_seen = Vec::new();
+    for tick in 0..60 {
+        let now = start + Span::from_ms(10 * tick);
+        if let Some(Output::Replayed { position, .. }) = rig.operator.tick(now, None) {
+            if first_seen.last().is_none_or(|&(seen, _)| seen != position) {
+                first_seen.push((position, 10 * tick));
+            }
+        }
+    }
+    assert_eq!(first_seen, [(1, 0), (2, 70), (3, 140), (4, 200), (5, 270), (6, 340)]);
+    assert_eq!(rig.status().state, State::Stopped, "the last frame had its time");
+    rig.send(Command::StartPlayback);
+    let start = start + Span::from_s(9);
+    rig.operator.tick(start, None);
+    assert_eq!(rig.operator.next_due(), Some(start + Span::from_ns(2 * FRAME_TIME.as_ns())));
+    rig.send(Command::Pause);
+    rig.operator.tick(start + Span::from_ms(50), None);
+    rig.operator.tick(start + Span::from_s(5), None);
+    assert_eq!((rig.status().playback_current_frame, rig.operator.next_due()), (1, None));
+    rig.send(Command::Resume);
+    rig.operator.tick(start + Span::from_s(6), None);
+    assert_eq!(rig.operator.next_due(), Some(start + Span::from_s(6) + Span::from_ns(16_666_666)));
 }
 
 #[test]

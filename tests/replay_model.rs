@@ -277,7 +277,7 @@ impl Rig {
             picture: (4, 4),
             frame_bytes: Some(FRAME_BYTES),
             reserve: 0,
-            span_max: None,
+            ..Default::default()
         };
         let settings = ReplaySettings { max_frames_in_memory: CAPACITY, ..Default::default() };
         let mut operator = ReplayOperator::with_limits(settings, limits).unwrap();

@@ -29,6 +29,7 @@ const CRATES_OF_FILE: &[(&str, &[&str])] = &[
 /// Uses that point up: files that begin with the path may use the module, and why that is right.
 const USES_UP: &[(&str, &str, &str)] = &[
     ("src/replay/window.rs", "recording", "the window keeps results in the recording's columns: bytes only, no file"),
+    ("src/replay", "playback", "window and file are paced by the same arithmetic, which is pure"),
     (
         "src/recording",
         "timeline",

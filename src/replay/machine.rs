@@ -154,6 +154,43 @@ pub struct Tick {
     pub ended: bool,
 }
 
+/// What decides which frame a tick of a replay shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// The speed: each tick is one frame time, slow motion repeats frames evenly.
+    Evenly,
+    /// Somebody who looked at the recorded times: this frame.
+    To(u64),
+    /// Somebody who looked at the recorded times: the replay is over.
+    Over,
+}
+
+/// A running replay, for somebody who looks at the recorded times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Following {
+    /// Ordinal of the frame that is shown.
+    pub current: u64,
+    /// Lowest ordinal of the replay.
+    pub first: u64,
+    /// Highest ordinal of the replay.
+    pub last: u64,
+    /// How fast, and in which direction.
+    pub speed: Speed,
+    /// True while it is held.
+    pub paused: bool,
+}
+
+impl Following {
+    /// The frame after `ordinal` in the direction of play, or `None` at the end.
+    pub const fn next(&self, ordinal: u64) -> Option<u64> {
+        match self.speed.is_reverse() {
+            true if ordinal > self.first => Some(ordinal - 1),
+            false if ordinal < self.last => Some(ordinal + 1),
+            _ => None,
+        }
+    }
+}
+
 /// A running replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Replay {
@@ -300,12 +337,18 @@ impl Machine {
         }
     }
 
-    /// One output frame is due: what is it? `store` is the extent before this tick's live frame is stored.
-    pub fn tick(&mut self) -> Tick {
+    /// The replay, once its first frame was shown.
+    pub fn following(&self) -> Option<Following> {
+        let Replay { current, first, last, speed, paused, begun, .. } = self.replay?;
+        begun.then_some(Following { current, first, last, speed, paused })
+    }
+
+    /// One output frame is due: what is it? The store is as it was before this tick's live frame is stored.
+    pub fn tick(&mut self, advance: Advance) -> Tick {
         let was_playing = self.replay.is_some();
         let mut store = StoreAction::Keep;
         if let Some(replay) = &mut self.replay {
-            if let Some(ordinal) = replay.advance() {
+            if let Some(ordinal) = replay.advance(advance) {
                 self.last_shown = Some(ordinal);
                 return Tick { shown: Shown::Stored(ordinal), record: false, store, ended: false };
             }
@@ -394,13 +437,19 @@ impl Machine {
 
 impl Replay {
     /// The frame that this tick shows, or `None` when the replay is over.
-    fn advance(&mut self) -> Option<u64> {
+    fn advance(&mut self, advance: Advance) -> Option<u64> {
         if !self.begun {
             self.begun = true;
             return Some(self.current);
         }
-        if self.paused {
-            return Some(self.current);
+        match advance {
+            _ if self.paused => return Some(self.current),
+            Advance::Evenly => {}
+            Advance::Over => return None,
+            Advance::To(ordinal) => {
+                self.current = ordinal.clamp(self.first, self.last.max(self.current));
+                return Some(self.current);
+            }
         }
         let denominator = u64::from(self.speed.denominator());
         self.progress += u64::from(self.speed.numerator().unsigned_abs());

@@ -5,6 +5,8 @@ pub mod control;
 pub mod machine;
 #[cfg(feature = "std")]
 pub mod operator;
+#[cfg(feature = "std")]
+mod recorded;
 pub mod settings;
 #[cfg(feature = "std")]
 pub mod status;

@@ -3,13 +3,15 @@
 use std::fmt;
 
 use super::control::{Answer, Channel, ReplayControl, ReplayEvent, Request, RequestError, channel};
-use super::machine::{Machine, Shown, State, StoreAction};
-use super::settings::{Bound, OutOfRange, ReplaySettings, Setting};
+use super::machine::{Advance, Machine, Shown, State, StoreAction};
+use super::recorded::{Due, RecordedPace};
+use super::settings::{Bound, OutOfRange, ReplayPacing, ReplaySettings, Setting};
 use super::status::{Status, StatusBoard};
 use super::store::{StoreEncoder, Stored};
 use super::window::{Window, WindowSettings};
 use crate::frame::{Frame, FrameMeta, PictureInfo, PixelFormat, Pixels};
 use crate::labels::Labels;
+use crate::playback::pacing::FRAME_TIME_DEFAULT;
 use crate::results::Results;
 use crate::time::{Span, Timestamp, WallTime};
 
@@ -29,13 +31,22 @@ pub struct ReplayLimits {
     pub frame_bytes: Option<usize>,
     /// Frames beside those that may stay while they are saved. Default 60: two seconds at 30 frames a second.
     pub reserve: u32,
+    /// How long the last frame of a replay at recorded intervals stands. Default 1/30 s.
+    pub frame_time: Span,
     /// The window holds at most so much time, newest minus oldest; `None`: bounded by frames only.
     pub span_max: Option<Span>,
 }
 
 impl Default for ReplayLimits {
     fn default() -> Self {
-        Self { capacity: 300, picture: (640, 480), frame_bytes: None, reserve: 60, span_max: None }
+        Self {
+            capacity: 300,
+            picture: (640, 480),
+            frame_bytes: None,
+            reserve: 60,
+            frame_time: FRAME_TIME_DEFAULT,
+            span_max: None,
+        }
     }
 }
 
@@ -86,6 +97,9 @@ pub struct ReplayOperator {
     machine: Machine,
     window: Window,
     encoder: StoreEncoder,
+    /// The pace of the running replay, when it keeps the recorded intervals.
+    recorded: RecordedPace,
+    keeps_intervals: bool,
     limits: ReplayLimits,
     channels: heapless::Vec<Channel, CONTROLS_MAX>,
     board: StatusBoard,
@@ -127,6 +141,8 @@ impl ReplayOperator {
             machine,
             window,
             encoder,
+            recorded: RecordedPace::new(limits.frame_time),
+            keeps_intervals: false,
             limits,
             channels: heapless::Vec::new(),
             board: StatusBoard::default(),
@@ -193,6 +209,13 @@ impl ReplayOperator {
         }
     }
 
+    /// When the replay at recorded intervals shows its next frame: whoever has no live frame by then calls
+    /// [`tick`](Self::tick). `None` when nothing is waited for.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let following = self.machine.following().filter(|f| self.keeps_intervals && !f.paused)?;
+        self.recorded.next_due(&following, &self.window)
+    }
+
     /// Tells how long the newest tick took; measured by whoever has the clock.
     pub fn note_stage_time(&mut self, spent: Span) {
         self.status.stage_time_last = spent;
@@ -202,7 +225,18 @@ impl ReplayOperator {
 
     fn advance(&mut self, now: Timestamp) -> (Shown, bool) {
         let before = self.machine.state();
-        let tick = self.machine.tick();
+        let following = self.machine.following().filter(|_| self.keeps_intervals);
+        let advance = match following.map(|f| self.recorded.advance(&f, &self.window, now)) {
+            None => Advance::Evenly,
+            Some(Due::Frame(ordinal)) => Advance::To(ordinal),
+            Some(Due::End) => Advance::Over,
+        };
+        let is_first = self.machine.state().is_playing() && self.machine.following().is_none();
+        let tick = self.machine.tick(advance);
+        if let (true, Some(f)) = (is_first, self.machine.following()) {
+            self.keeps_intervals = self.machine.settings().pacing == ReplayPacing::Recorded;
+            self.recorded.begin(f.current, f.speed, &self.window, now);
+        }
         self.apply(tick.store);
         if tick.ended {
             self.tell(ReplayEvent::PlaybackEnded { at: now });

@@ -29,6 +29,31 @@ impl DefaultOutput {
     }
 }
 
+/// What paces a replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReplayPacing {
+    /// One output frame for each live frame; slow motion repeats frames evenly. The page's way.
+    #[default]
+    Tick,
+    /// The recorded intervals divided by the speed, as in playback of a file.
+    Recorded,
+}
+
+impl ReplayPacing {
+    /// The word in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tick => "Tick",
+            Self::Recorded => "Recorded",
+        }
+    }
+
+    /// The value of the word in JSON.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Tick, Self::Recorded].into_iter().find(|value| value.name() == name)
+    }
+}
+
 /// One end of the part to play.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Bound {
@@ -60,6 +85,8 @@ pub struct ReplaySettings {
     pub playback_start_frame: Bound,
     /// Last frame to play. Default `Full`.
     pub playback_stop_frame: Bound,
+    /// What paces replays. Default `Tick`. Ours.
+    pub pacing: ReplayPacing,
     /// False lets live frames pass untouched and stores nothing. Default true.
     pub enabled: bool,
 }
@@ -75,6 +102,7 @@ impl Default for ReplaySettings {
             playback_speed: Speed::NORMAL,
             playback_start_frame: Bound::Full,
             playback_stop_frame: Bound::Full,
+            pacing: ReplayPacing::Tick,
             enabled: true,
         }
     }
@@ -122,6 +150,8 @@ pub enum Setting {
     PlaybackStartFrame(i64),
     /// `PlaybackStopFrame`, a position from 1; 0 is the full range.
     PlaybackStopFrame(i64),
+    /// `Pacing`, at the next start.
+    Pacing(ReplayPacing),
     /// `Enabled`.
     Enabled(bool),
 }
@@ -153,6 +183,7 @@ impl ReplaySettings {
             Setting::PlaybackSpeed(value) => self.playback_speed = value,
             Setting::PlaybackStartFrame(value) => self.playback_start_frame = position("PlaybackStartFrame", value)?,
             Setting::PlaybackStopFrame(value) => self.playback_stop_frame = position("PlaybackStopFrame", value)?,
+            Setting::Pacing(value) => self.pacing = value,
             Setting::Enabled(value) => self.enabled = value,
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::machine::State;
-use super::settings::{Bound, DefaultOutput, ReplaySettings};
+use super::settings::{Bound, DefaultOutput, ReplayPacing, ReplaySettings};
 use crate::snapshot::Snapshot;
 use crate::time::{Span, Speed, Timestamp, WallTime};
 
@@ -85,6 +85,7 @@ impl Status {
             self.frame_buffer_full,
             self.max_frames_pending,
             self.jpeg_quality_unused,
+            s.pacing == ReplayPacing::Recorded,
         ]);
         out.put(u64::from(s.jpeg_quality));
         out.put(u64::from(s.max_frames_in_memory));
@@ -132,7 +133,8 @@ impl Status {
             2 => State::Playback,
             _ => State::Paused,
         };
-        let [autostart_recording, start_recording_after_playback, none, enabled, full, pending, unused] = words.flags();
+        let [autostart_recording, start_recording_after_playback, none, enabled, full, pending, unused, recorded] =
+            words.flags();
         let jpeg_quality = words.take() as u8;
         let max_frames_in_memory = words.take() as u32;
         let speed = words.take();
@@ -146,6 +148,7 @@ impl Status {
             playback_speed,
             playback_start_frame: words.bound(),
             playback_stop_frame: words.bound(),
+            pacing: if recorded { ReplayPacing::Recorded } else { ReplayPacing::Tick },
             enabled,
         };
         let [start, stop, current, frames, duration, bytes, arena, capacity] = core::array::from_fn(|_| words.take());
@@ -279,6 +282,7 @@ mod tests {
                 playback_start_frame: Bound::Frame(1 << 40),
                 playback_stop_frame: Bound::Position(7),
                 jpeg_quality: 33,
+                pacing: ReplayPacing::Recorded,
                 ..ReplaySettings::default()
             },
             playback_start_frame: 1,

@@ -48,7 +48,7 @@ impl Bench {
     }
 
     fn tick(&mut self) -> Tick {
-        let tick = self.machine.tick();
+        let tick = self.machine.tick(Advance::Evenly);
         self.apply(tick.store);
         if tick.record {
             self.store.len += 1;

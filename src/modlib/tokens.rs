@@ -1,6 +1,6 @@
 //! A JSON line, token by token, with every refusal turned into a [`Defect`] that names key and byte.
 
-use jiter::{Jiter, JiterError, JiterErrorType, JsonType, NumberAny, NumberInt, Peek};
+use jiter::{Jiter, JiterError, JiterErrorType, JsonType, Peek};
 
 use super::defect::{Defect, Reason};
 
@@ -91,25 +91,21 @@ impl<'a> Tokens<'a> {
 
     /// A number of any kind, as double. An integer that no double holds is refused.
     pub fn number(&mut self, key: &'static str) -> Result<Number, Defect> {
-        let (base, start) = (self.base, self.start(key)?);
-        match self.json.next_number().map_err(|error| defect(base, key, error))? {
-            NumberAny::Float(value) => Ok(Number { value, is_integer: false }),
-            NumberAny::Int(NumberInt::Int(integer)) => {
-                let value = integer as f64;
-                if value as i128 != i128::from(integer) {
-                    return Err(Reason::OutOfRange { key, allowed: "the integers that a double holds" }.at(start));
-                }
-                Ok(Number { value, is_integer: true })
-            }
+        let (start, text) = self.digits(key)?;
+        let value = float(text);
+        let is_integer = is_integer(text);
+        if is_integer && text.parse() != Ok(value as i128) {
+            return Err(Reason::OutOfRange { key, allowed: "the integers that a double holds" }.at(start));
         }
+        Ok(Number { value, is_integer })
     }
 
     /// A number as float32. One that is finite but too large for it is refused; others are rounded to the nearest.
     pub fn f32(&mut self, key: &'static str) -> Result<f32, Defect> {
-        let (base, start) = (self.base, self.start(key)?);
-        let value = self.json.next_float().map_err(|error| defect(base, key, error))?;
+        let (start, text) = self.digits(key)?;
+        let value = float(text);
         let narrow = value as f32;
-        if narrow.is_infinite() && value.is_finite() {
+        if narrow.is_infinite() && !text.ends_with("Infinity") {
             return Err(Reason::OutOfRange { key, allowed: "float32" }.at(start));
         }
         Ok(narrow)
@@ -117,13 +113,25 @@ impl<'a> Tokens<'a> {
 
     /// An integer, or a whole number written as float.
     pub fn int(&mut self, key: &'static str) -> Result<i64, Defect> {
+        let (start, text) = self.digits(key)?;
+        if is_integer(text) {
+            return text.parse().map_err(|_| Reason::OutOfRange { key, allowed: "64-bit integers" }.at(start));
+        }
+        let value = float(text);
+        if value.trunc() == value && value.abs() < 9e15 {
+            return Ok(value as i64);
+        }
+        Err(Reason::WrongType { key, expected: "an integer", found: "a fraction" }.at(start))
+    }
+
+    /// The text of a number, which is known to be one. jiter's own conversion stops at 18 digits without a big-integer
+    /// library, and takes for granted that its float parser accepts what its scanner does.
+    fn digits(&mut self, key: &'static str) -> Result<(usize, &str), Defect> {
         let (base, start) = (self.base, self.start(key)?);
-        match self.json.next_number().map_err(|error| defect(base, key, error))? {
-            NumberAny::Int(NumberInt::Int(value)) => Ok(value),
-            NumberAny::Float(value) if value.trunc() == value && value.abs() < 9e15 => Ok(value as i64),
-            NumberAny::Float(_) => {
-                Err(Reason::WrongType { key, expected: "an integer", found: "a fraction" }.at(start))
-            }
+        match self.json.next_number_bytes() {
+            // Digits, signs, points and the bare words are ASCII.
+            Ok(bytes) => Ok((start, std::str::from_utf8(bytes).unwrap_or("0"))),
+            Err(error) => Err(defect(base, key, error)),
         }
     }
 
@@ -156,6 +164,16 @@ impl<'a> Tokens<'a> {
         }
         Ok(())
     }
+}
+
+/// Rust's parser knows the same words and rounds the same way as Python's; text above the largest double is infinite in
+/// both.
+fn float(text: &str) -> f64 {
+    text.parse().unwrap_or(f64::NAN)
+}
+
+fn is_integer(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
 }
 
 fn defect(base: usize, key: &'static str, error: JiterError) -> Defect {

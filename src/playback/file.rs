@@ -110,8 +110,13 @@ fn info_of(reader: &mut Reader, path: &Path) -> SourceInfo {
             Err(_) => break,
         }
     }
-    // A picture that is a little more detailed than those of the sample should fit as well.
-    info.jpeg_bytes_max += info.jpeg_bytes_max / 4;
+    // Other frames may be more detailed than those of the sample; no record is longer than the file says.
+    let longest = reader.geometry().record_bytes_max as usize;
+    let dense = info.picture.map_or(0, |picture| picture.width as usize * picture.height as usize * 3 + 4096);
+    let room = |sampled: usize, bound: usize| if sampled == 0 { 0 } else { sampled.max(bound.min(longest)) };
+    info.jpeg_bytes_max = room(info.jpeg_bytes_max, dense);
+    info.side_bytes_max = room(info.side_bytes_max, longest);
+    info.sensor_bytes_max = room(info.sensor_bytes_max, 2 * info.sensor_bytes_max);
     info
 }
 

@@ -19,6 +19,9 @@ pub struct Derived {
     events: Vec<Event>,
 }
 
+/// Largest side plane of new results that is prepared for, in bytes: 64 masks of 256 × 256.
+const NEW_SIDE_BYTES_MAX: usize = 4 << 20;
+
 impl Recorder {
     /// A recording of the frames of `original` with other results, into the file `path`: session, labels, clock and events are
     /// the original's; nothing is encoded again.
@@ -42,7 +45,9 @@ impl Recorder {
     /// # Errors
     /// The file exists or cannot be made.
     pub fn derive(original: &Playback, path: impl Into<PathBuf>) -> Result<Derived> {
-        let recorder = Self::builder().file(path).format(Format::AsItComes).source(original.info()).create()?;
+        let mut source = original.info().clone();
+        source.side_bytes_max = source.side_bytes_max.max(NEW_SIDE_BYTES_MAX);
+        let recorder = Self::builder().file(path).format(Format::AsItComes).source(&source).create()?;
         let mut events = original.events().to_vec();
         events.sort_by_key(|event| std::cmp::Reverse(event.at));
         Ok(Derived { recorder, events })

@@ -33,7 +33,7 @@ pub use derive::Derived;
 
 use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};
-use crate::frame::Frame;
+use crate::frame::{Frame, PictureInfo, PixelFormat};
 use crate::ledger::{Cause, Ledger, Loss};
 use crate::recording::{SessionHeader, WriterSettings, random_id};
 use crate::sink::{Added, Ended, FrameSink, Summary};
@@ -323,7 +323,8 @@ impl Recorder {
         let now = self.settings.clock.pair();
         let pair = ClockPair { monotonic: frame.meta.captured_at, wall: frame.meta.captured_wall };
         let mut source = SourceInfo::new("application");
-        source.picture = frame.pixels.map(|pixels| pixels.info);
+        let jpeg = frame.jpeg.map(|jpeg| PictureInfo::packed(PixelFormat::Jpeg, jpeg.width, jpeg.height));
+        source.picture = frame.pixels.map(|pixels| pixels.info).or(jpeg);
         source.labels = frame.labels.cloned().unwrap_or_default();
         if (pair.monotonic - now.monotonic).abs() > LIVE_WITHIN {
             source.recorded_clock = Some(pair);

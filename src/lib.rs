@@ -80,7 +80,10 @@ pub mod timeline;
 #[cfg(feature = "std")]
 pub use clock::SystemClock;
 #[cfg(feature = "std")]
-pub use engine::{Capture, PictureFormat, Policy, Settings, Stream, StreamStats, open_source, open_source_with};
+pub use engine::{
+    Capture, PictureFormat, Policy, Session, SessionBuilder, SessionReport, SessionStatus, Settings, Stream,
+    StreamStats, Tap, open_source, open_source_with,
+};
 #[cfg(feature = "std")]
 pub use error::{Error, Result};
 pub use frame::Frame;
@@ -100,7 +103,7 @@ pub use time::{Clock, ClockPair, ManualClock, Span, Speed, Timestamp, WallTime};
 /// What a program that records or plays needs to name.
 pub mod prelude {
     #[cfg(feature = "std")]
-    pub use crate::engine::{Capture, Policy, Stream};
+    pub use crate::engine::{Capture, Policy, Session, Settings, Stream, Tap, open_source};
     pub use crate::frame::{Frame, Roi};
     pub use crate::ledger::Cause;
     #[cfg(feature = "std")]

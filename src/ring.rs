@@ -56,9 +56,9 @@ pub fn circle(slots: Vec<Box<Slot>>, encoders: usize) -> Ends {
         push(&mut give_back, slot);
     }
     let mut ends = Ends {
-        capture: CaptureEnd { slot: in_hand, free, lanes: heapless::Vec::new(), turn: 0 },
+        capture: CaptureEnd { slot: in_hand, free, lanes: heapless::Vec::new(), turn: 0, capacity },
         encoders: heapless::Vec::new(),
-        sink: SinkEnd { lanes: heapless::Vec::new(), turn: 0, give_back, capacity },
+        sink: SinkEnd { lanes: heapless::Vec::new(), turn: 0, give_back },
     };
     // Pushing into a bounded vector hands the value back when it is full; the assertion above excludes that.
     for _ in 0..encoders {
@@ -101,6 +101,7 @@ pub struct CaptureEnd {
     free: In,
     lanes: heapless::Vec<Out, ENCODERS_MAX>,
     turn: usize,
+    capacity: usize,
 }
 
 impl CaptureEnd {
@@ -132,6 +133,11 @@ impl CaptureEnd {
     /// Number of free slots at this moment, the one in hand not counted.
     pub fn free_slots(&self) -> usize {
         self.free.slots()
+    }
+
+    /// Slots on the circle, the one in hand included.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// True when the sink's end is gone: nothing that is offered will be seen.
@@ -185,7 +191,6 @@ pub struct SinkEnd {
     lanes: heapless::Vec<In, ENCODERS_MAX>,
     turn: usize,
     give_back: Out,
-    capacity: usize,
 }
 
 impl SinkEnd {
@@ -202,16 +207,6 @@ impl SinkEnd {
     pub fn is_ready(&self) -> bool {
         let lane = &self.lanes[self.turn];
         !lane.is_empty() || lane.is_abandoned()
-    }
-
-    /// Frames that wait here at this moment, those still with the encoders not counted.
-    pub fn waiting(&self) -> usize {
-        self.lanes.iter().map(Consumer::slots).sum()
-    }
-
-    /// Slots on the circle.
-    pub fn capacity(&self) -> usize {
-        self.capacity
     }
 
     /// Gives a slot back to the capture end.

@@ -129,6 +129,11 @@ pub trait FrameSink: Send {
     /// # Errors
     /// What was kept could not be closed cleanly.
     fn finish(&mut self) -> Result<Summary>;
+
+    /// Bytes written so far, for a line of progress; asked after every frame.
+    fn bytes_written(&self) -> u64 {
+        0
+    }
 }
 
 impl FrameSink for Box<dyn FrameSink> {
@@ -150,6 +155,10 @@ impl FrameSink for Box<dyn FrameSink> {
 
     fn finish(&mut self) -> Result<Summary> {
         (**self).finish()
+    }
+
+    fn bytes_written(&self) -> u64 {
+        (**self).bytes_written()
     }
 }
 

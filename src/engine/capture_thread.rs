@@ -42,6 +42,7 @@ impl CaptureThread {
     fn capture(&mut self) -> Result<(), SourceError> {
         let is_live = self.pump.info().live;
         let mut ledger = Ledger::new();
+        let slots = self.end.capacity();
         let ended = loop {
             if self.shared.is_stopping() || self.end.is_abandoned() {
                 break Ok(());
@@ -52,6 +53,7 @@ impl CaptureThread {
                     // Before the frame: what was lost before it is then known to whoever takes it.
                     self.hand_over(&mut ledger);
                     self.deliver(is_live, &mut ledger);
+                    self.shared.set_slots_used(slots - self.end.free_slots());
                 }
                 Ok(Pumped::Nothing) => self.hand_over(&mut ledger),
                 Ok(Pumped::End) => break Ok(()),
@@ -97,6 +99,10 @@ impl CaptureThread {
 
     /// Hands losses to whoever keeps the account, as far as there is room; the rest stays, merged, in `ledger`.
     fn hand_over(&mut self, ledger: &mut Ledger) {
+        if ledger.pending() == 0 {
+            return;
+        }
+        self.shared.lost.set(ledger);
         let mut any = false;
         while !self.losses.is_full() {
             let Some(loss) = ledger.take() else { break };

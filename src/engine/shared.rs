@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::status::LostCells;
 use crate::limits::ENCODERS_MAX;
 use crate::time::Span;
 use crate::wake::Wake;
@@ -18,12 +19,17 @@ pub struct Shared {
     latest: AtomicBool,
     skipped: AtomicU64,
     captured: AtomicU64,
+    slots_used: AtomicU64,
+    /// Frames lost before the circle; the capture thread writes it.
+    pub lost: LostCells,
     /// The capture thread sleeps here when it waits for a free slot.
     pub capture_wake: Wake,
     /// The encoder threads sleep here.
     pub encoder_wakes: [Wake; ENCODERS_MAX],
     /// The thread that takes frames off the circle sleeps here.
     pub sink_wake: Wake,
+    /// The owner of a session sleeps here until it has ended.
+    pub ended_wake: Wake,
 }
 
 impl Shared {
@@ -43,6 +49,7 @@ impl Shared {
         self.capture_wake.notify();
         self.encoder_wakes.iter().for_each(Wake::notify);
         self.sink_wake.notify();
+        self.ended_wake.notify();
     }
 
     /// Only the newest frame is wanted.
@@ -68,6 +75,16 @@ impl Shared {
     /// Counts a frame that the source delivered.
     pub fn add_captured(&self) {
         self.captured.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Slots that are in use as the capture thread sees it.
+    pub fn set_slots_used(&self, slots: usize) {
+        self.slots_used.store(slots as u64, Ordering::Relaxed);
+    }
+
+    /// Slots in use, the one that the capture thread fills included.
+    pub fn slots_used(&self) -> u64 {
+        self.slots_used.load(Ordering::Relaxed)
     }
 
     /// Frames that the source delivered.

@@ -81,8 +81,8 @@ pub mod timeline;
 pub use clock::SystemClock;
 #[cfg(feature = "std")]
 pub use engine::{
-    Capture, PictureFormat, Policy, Session, SessionBuilder, SessionReport, SessionStatus, Settings, Stream,
-    StreamStats, Tap, open_source, open_source_with,
+    Capture, PictureFormat, Policy, Session, SessionBuilder, SessionReport, SessionStatus, Settings, SourceChoice,
+    SourceOptions, Stream, StreamStats, Tap, open_source, open_source_with,
 };
 #[cfg(feature = "std")]
 pub use error::{Error, Result};

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::choice::{SourceChoice, SourceOptions};
 use super::settings::Settings;
 use super::stream::Stream;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
-use crate::playback::Playback;
-use crate::source::choice::{SourceChoice, SourceOptions};
 use crate::source::{Source, SourceInfo};
 use crate::time::Clock;
 
@@ -106,10 +105,6 @@ impl Capture {
     pub(super) fn parts(&self) -> (&Arc<dyn Clock>, &Settings) {
         (&self.clock, &self.settings)
     }
-
-    pub(super) fn settings_mut(&mut self) -> &mut Settings {
-        &mut self.settings
-    }
 }
 
 /// Opens a source by name: `auto`, `v4l2:PATH`, `virtual[:seed=N,...]`, a recording's path, or `-` for modlib's lines on
@@ -126,12 +121,8 @@ pub fn open_source(name: &str) -> Result<Capture> {
 /// # Errors
 /// As [`open_source`].
 pub fn open_source_with(name: &str, options: &SourceOptions) -> Result<Capture> {
-    match name.parse()? {
-        SourceChoice::File(path) if path.exists() => {
-            Ok(Capture::new(Playback::open(path)?.looped(options.repeat).into_source()))
-        }
-        choice => Ok(Capture::new(choice.open(options)?)),
-    }
+    let choice: SourceChoice = name.parse()?;
+    Ok(Capture::new(choice.open(options)?))
 }
 
 impl fmt::Debug for Capture {

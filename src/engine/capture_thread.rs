@@ -18,6 +18,13 @@ pub fn loss_ring() -> (Producer<Loss>, rtrb::Consumer<Loss>) {
     rtrb::RingBuffer::new(LEDGER_ENTRIES_MAX)
 }
 
+/// The next loss that lies before frame `sequence`. Capture runs ahead, so losses behind that frame may wait here already;
+/// they go only when the ring is full (numbers that went back would keep them here).
+pub fn loss_before(losses: &mut rtrb::Consumer<Loss>, sequence: u64) -> Option<Loss> {
+    let first = losses.peek().ok()?.first_sequence;
+    if first < sequence || losses.slots() == LEDGER_ENTRIES_MAX { losses.pop().ok() } else { None }
+}
+
 /// All that the thread owns.
 pub struct CaptureThread {
     pub shared: Arc<Shared>,

@@ -3,6 +3,7 @@
 
 mod capture;
 mod capture_thread;
+mod choice;
 #[cfg(feature = "jpeg")]
 mod encoder_thread;
 mod newest;
@@ -20,6 +21,7 @@ mod threads;
 mod zone;
 
 pub use capture::{Capture, open_source, open_source_with};
+pub use choice::{SourceChoice, SourceOptions, VirtualWords};
 pub use session::{Session, SessionBuilder, SessionReport};
 pub use settings::{PictureFormat, Settings};
 pub use status::SessionStatus;

@@ -75,6 +75,10 @@ impl SinkStage {
             }
             // It is in the sink's own account already.
             Ok(Added::Lost(cause)) => self.lose(slot, cause, false),
+            Ok(Added::Ended(ended)) => {
+                self.fail(ended.into());
+                self.lose(slot, Cause::WriteFailed, false);
+            }
             Err(error) => {
                 self.fail(error);
                 self.lose(slot, Cause::WriteFailed, false);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rtrb::Consumer;
 
+use super::capture_thread::loss_before;
 use super::shared::{LOOK_UP, Shared, WakeOnDrop};
 use super::sink_stage::{SinkEnding, SinkStage};
 use crate::ledger::Loss;
@@ -23,7 +24,7 @@ impl SinkThread {
         let wake = WakeOnDrop(Arc::clone(&self.shared));
         self.pass();
         // The capture thread handed over its last losses before it let go of the circle.
-        self.take_losses();
+        self.take_losses(u64::MAX);
         let Self { shared, end, losses, stage } = self;
         drop((end, losses));
         let ending = stage.finish();
@@ -37,10 +38,9 @@ impl SinkThread {
             if self.stage.has_wishes() {
                 self.stage.take_wishes();
             }
-            let taken = self.end.take();
-            self.take_losses();
-            match taken {
+            match self.end.take() {
                 Taken::Slot(slot) => {
+                    self.take_losses(slot.meta.sequence);
                     self.stage.frame(&slot);
                     self.end.give_back(slot);
                     self.shared.capture_wake.notify();
@@ -48,19 +48,21 @@ impl SinkThread {
                 Taken::Empty => {
                     // Looking for taps without a reader can wait for a quiet moment; there is one between two frames.
                     self.stage.take_wishes();
-                    let Self { end, losses, stage, .. } = self;
-                    let ready = || end.is_ready() || !losses.is_empty() || stage.has_wishes();
-                    self.shared.sink_wake.wait(LOOK_UP, ready);
+                    let Self { end, stage, .. } = self;
+                    if !self.shared.sink_wake.wait(LOOK_UP, || end.is_ready() || stage.has_wishes()) {
+                        // Nothing comes: what was lost need not wait for the frame behind it.
+                        self.take_losses(u64::MAX);
+                    }
                 }
                 Taken::Ended => return,
             }
         }
     }
 
-    /// Losses are told before the frame that was taken after they were noticed.
-    fn take_losses(&mut self) {
+    /// Tells the sink what was lost before frame `sequence`.
+    fn take_losses(&mut self, sequence: u64) {
         let mut any = false;
-        while let Ok(loss) = self.losses.pop() {
+        while let Some(loss) = loss_before(&mut self.losses, sequence) {
             self.stage.loss(&loss);
             any = true;
         }

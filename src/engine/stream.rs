@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::capture_thread::{CaptureThread, loss_ring};
+use super::capture_thread::{CaptureThread, loss_before, loss_ring};
 use super::newest::{NewestOut, newest};
 use super::pump::{Pump, Pumped};
 use super::settings::Settings;
@@ -66,10 +66,10 @@ enum Feed {
 /// What was lost and lent.
 #[derive(Default)]
 struct Account {
+    /// Losses wait here for the frame (or the end) that they come before, merged when they are many.
     ledger: Ledger,
+    /// Those before the frame that is lent.
     recent: heapless::Vec<Loss, LEDGER_ENTRIES_MAX>,
-    /// `recent` went out with a frame.
-    lent: bool,
     frames: u64,
 }
 
@@ -175,16 +175,15 @@ impl Stream {
     }
 
     fn advance(&mut self, within: Span) -> Result<Advanced> {
-        // Losses wait for the frame (or the end) that they come before: they may have arrived with nothing else.
-        if std::mem::take(&mut self.account.lent) {
-            self.account.recent.clear();
-        }
+        self.account.recent.clear();
         let advanced = match &mut self.feed {
-            Feed::Thread(feed) => feed.advance(within, &mut self.account),
-            Feed::Steps(feed) => feed.advance(&mut self.account),
+            Feed::Thread(feed) => feed.advance(within, &mut self.account.ledger),
+            Feed::Steps(feed) => feed.advance(&mut self.account.ledger),
         }?;
         self.account.frames += u64::from(advanced == Advanced::Frame);
-        self.account.lent = advanced != Advanced::Nothing;
+        if advanced != Advanced::Nothing {
+            self.account.lend_losses();
+        }
         Ok(advanced)
     }
 
@@ -209,11 +208,11 @@ impl fmt::Debug for Stream {
 }
 
 impl Account {
-    fn take(&mut self, loss: Loss) {
-        self.ledger.add(loss);
-        // The ledger's own queue is not used here: what is new goes out with the next frame.
-        while self.ledger.take().is_some() {}
-        let _ = self.recent.push(loss);
+    fn lend_losses(&mut self) {
+        // The ledger holds no more than fit here.
+        while let Some(loss) = self.ledger.take() {
+            let _ = self.recent.push(loss);
+        }
     }
 }
 
@@ -266,7 +265,7 @@ impl ThreadFeed {
         if self.lends_newest { Some(self.newest.slot()) } else { self.held.as_deref() }
     }
 
-    fn advance(&mut self, within: Span, account: &mut Account) -> Result<Advanced> {
+    fn advance(&mut self, within: Span, ledger: &mut Ledger) -> Result<Advanced> {
         self.release();
         if self.ended {
             return Ok(Advanced::End);
@@ -277,7 +276,7 @@ impl ThreadFeed {
             self.shared.sink_wake.wait(within, || end.is_ready() || newest.is_new());
             advanced = self.look();
         }
-        self.settle(account);
+        self.settle(advanced, ledger);
         if advanced == Advanced::End {
             self.ended = true;
             self.join()?;
@@ -345,13 +344,20 @@ impl ThreadFeed {
         }
     }
 
-    /// Takes over the losses that the capture thread handed out.
-    fn settle(&mut self, account: &mut Account) {
-        while !account.recent.is_full() {
-            let Ok(loss) = self.losses.pop() else { break };
-            account.take(loss);
+    /// Takes over the losses that the capture thread handed out: those before this frame, or all at the end, or when there
+    /// are so many that the thread waits for room.
+    fn settle(&mut self, advanced: Advanced, ledger: &mut Ledger) {
+        let before = match advanced {
+            Advanced::Frame => self.current().map_or(0, |slot| slot.meta.sequence),
+            Advanced::Nothing if self.losses.slots() < LEDGER_ENTRIES_MAX => return,
+            Advanced::Nothing | Advanced::End => u64::MAX,
+        };
+        let mut any = false;
+        while let Some(loss) = loss_before(&mut self.losses, before) {
+            ledger.add(loss);
+            any = true;
         }
-        if !account.recent.is_empty() {
+        if any {
             self.shared.capture_wake.notify();
         }
     }
@@ -378,15 +384,11 @@ struct StepFeed {
 }
 
 impl StepFeed {
-    fn advance(&mut self, account: &mut Account) -> Result<Advanced> {
+    fn advance(&mut self, ledger: &mut Ledger) -> Result<Advanced> {
         if self.ended {
             return Ok(Advanced::End);
         }
-        let mut ledger = Ledger::new();
-        let pumped = self.pump.fill(&mut self.slot, LOOK_UP, &mut ledger);
-        while let Some(loss) = ledger.take() {
-            account.take(loss);
-        }
+        let pumped = self.pump.fill(&mut self.slot, LOOK_UP, ledger);
         self.ended = !matches!(pumped, Ok(Pumped::Frame | Pumped::Nothing));
         Ok(match pumped? {
             Pumped::Frame => Advanced::Frame,

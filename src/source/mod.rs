@@ -1,6 +1,5 @@
 //! Where frames come from: the trait that cameras, files and simulations implement.
 
-pub mod choice;
 #[cfg(feature = "modlib")]
 pub mod modlib;
 #[cfg(feature = "v4l2")]

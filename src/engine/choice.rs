@@ -5,10 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::virtual_scene::{VirtualOptions, VirtualScene};
-use super::{Source, SourceError};
 use crate::frame::PixelFormat;
+use crate::playback::Playback;
 use crate::results::ResultKind;
+use crate::source::virtual_scene::{VirtualOptions, VirtualScene};
+use crate::source::{Source, SourceError};
 
 /// What a source string names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,39 +175,39 @@ impl SourceChoice {
     ///
     /// # Errors
     /// It is not there, cannot be used, or this build cannot use it; with the remedy.
-    pub fn open(&self, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-        match self {
-            Self::Auto => open_first_camera(options),
-            Self::Imx500(number) => Err(SourceError::Unavailable(format!(
-                "imx500:{number}: this build has no driver for the IMX500 yet; use v4l2:PATH or virtual"
-            ))),
-            Self::V4l2(path) => open_camera(path, options),
-            Self::Virtual(words) => {
-                Ok(Box::new(VirtualScene::new(&words.to_string(), words.options(options)?)?) as Box<dyn Source>)
+    pub fn open(&self, options: &SourceOptions) -> crate::Result<Box<dyn Source>> {
+        Ok(match self {
+            Self::Auto => open_first_camera(options)?,
+            Self::Imx500(number) => {
+                let text =
+                    format!("imx500:{number}: this build has no driver for the IMX500 yet; use v4l2:PATH or virtual");
+                return Err(SourceError::Unavailable(text).into());
             }
-            // Recordings are played by layers above this one: `open_source` opens those that are there.
+            Self::V4l2(path) => open_camera(path, options)?,
+            Self::Virtual(words) => Box::new(VirtualScene::new(&words.to_string(), words.options(options)?)?),
+            Self::File(path) if path.exists() => Box::new(Playback::open(path)?.looped(options.repeat).into_source()),
             Self::File(path) => {
-                let name = path.display();
-                Err(SourceError::Unavailable(format!("{name}: neither a source nor a file that is there: {FORMS}")))
+                let text = format!("{}: neither a source nor a file that is there: {FORMS}", path.display());
+                return Err(SourceError::Unavailable(text).into());
             }
-            Self::StandardInput => open_standard_input(options),
-        }
+            Self::StandardInput => open_standard_input(options)?,
+        })
     }
 }
 
 #[cfg(feature = "v4l2")]
-fn camera_options(options: &SourceOptions) -> super::v4l2::V4l2Options {
-    super::v4l2::V4l2Options {
+fn camera_options(options: &SourceOptions) -> crate::source::v4l2::V4l2Options {
+    crate::source::v4l2::V4l2Options {
         size: options.size,
         fps: options.frame_rate,
         format: options.format,
-        ..super::v4l2::V4l2Options::default()
+        ..crate::source::v4l2::V4l2Options::default()
     }
 }
 
 #[cfg(feature = "v4l2")]
 fn open_camera(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    Ok(Box::new(super::v4l2::V4l2Source::open(path, &camera_options(options))?))
+    Ok(Box::new(crate::source::v4l2::V4l2Source::open(path, &camera_options(options))?))
 }
 
 #[cfg(not(feature = "v4l2"))]
@@ -216,7 +217,7 @@ fn open_camera(path: &Path, _: &SourceOptions) -> Result<Box<dyn Source>, Source
 
 #[cfg(feature = "v4l2")]
 fn open_first_camera(options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    Ok(Box::new(super::v4l2::V4l2Source::open_first(&camera_options(options))?))
+    Ok(Box::new(crate::source::v4l2::V4l2Source::open_first(&camera_options(options))?))
 }
 
 #[cfg(not(feature = "v4l2"))]
@@ -226,7 +227,7 @@ fn open_first_camera(_: &SourceOptions) -> Result<Box<dyn Source>, SourceError> 
 
 #[cfg(feature = "modlib")]
 fn open_standard_input(options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    Ok(Box::new(super::modlib::LinesSource::standard_input(options.frame_rate)?))
+    Ok(Box::new(crate::source::modlib::LinesSource::standard_input(options.frame_rate)?))
 }
 
 #[cfg(not(feature = "modlib"))]

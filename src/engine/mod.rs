@@ -21,7 +21,7 @@ mod threads;
 mod zone;
 
 pub use capture::{Capture, open_source, open_source_with};
-pub use choice::{SourceChoice, SourceOptions, VirtualWords};
+pub use choice::{SourceChoice, SourceOptions};
 pub use session::{Session, SessionBuilder, SessionReport};
 pub use settings::{PictureFormat, Settings};
 pub use status::SessionStatus;

@@ -124,6 +124,9 @@ pub trait FrameSink: Send {
     /// As [`add`](Self::add).
     fn event(&mut self, event: &Event) -> Result<()>;
 
+    /// Nothing came for a moment: what is due by time alone (a sync) can begin. Called a few times a second then.
+    fn idle(&mut self) {}
+
     /// Ends cleanly and tells what was kept.
     ///
     /// # Errors
@@ -151,6 +154,10 @@ impl FrameSink for Box<dyn FrameSink> {
 
     fn event(&mut self, event: &Event) -> Result<()> {
         (**self).event(event)
+    }
+
+    fn idle(&mut self) {
+        (**self).idle();
     }
 
     fn finish(&mut self) -> Result<Summary> {

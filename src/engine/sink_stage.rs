@@ -96,6 +96,13 @@ impl SinkStage {
         }
     }
 
+    /// Nothing came for a moment.
+    pub fn idle(&mut self) {
+        if self.failure.is_none() {
+            self.sink.idle();
+        }
+    }
+
     /// Takes new taps and events, and lets go of taps without a reader. No allocation, no waiting.
     pub fn take_wishes(&mut self) {
         while let Ok(event) = self.wishes.events.pop() {

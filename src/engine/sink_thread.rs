@@ -52,6 +52,7 @@ impl SinkThread {
                     if !self.shared.sink_wake.wait(LOOK_UP, || end.is_ready() || stage.has_wishes()) {
                         // Nothing comes: what was lost need not wait for the frame behind it.
                         self.take_losses(u64::MAX);
+                        self.stage.idle();
                     }
                 }
                 Taken::Ended => return,

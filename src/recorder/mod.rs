@@ -417,7 +417,15 @@ impl FrameSink for Recorder {
         Self::event(self, event)
     }
 
+    fn idle(&mut self) {
+        self.tick();
+    }
+
     fn finish(&mut self) -> Result<Summary> {
         Self::finish(self)
+    }
+
+    fn bytes_written(&self) -> u64 {
+        self.bytes()
     }
 }

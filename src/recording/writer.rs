@@ -230,7 +230,10 @@ impl<S: PageStore> Writer<S> {
     /// As [`Writer::append`].
     pub fn tick(&mut self, now: ClockPair) -> Result<(), AppendError> {
         self.begin(now)?;
-        self.settle_sync()
+        self.settle_sync()?;
+        // A sync that ended meanwhile is told to followers now, not with the next frame.
+        self.build.publish(self.durable);
+        Ok(())
     }
 
     /// Syncs everything appended so far and returns when it is durable.

@@ -63,6 +63,8 @@ mod wake;
 
 // -- assembly
 #[cfg(feature = "std")]
+pub mod budget;
+#[cfg(feature = "std")]
 pub mod diff;
 #[cfg(feature = "std")]
 mod engine;
@@ -97,7 +99,7 @@ pub use results::{ResultKind, ResultState, Results};
 #[cfg(feature = "std")]
 pub use sink::{Added, FrameSink, Summary};
 #[cfg(feature = "std")]
-pub use sys::thread;
+pub use sys::{descriptor, thread};
 pub use time::{Clock, ClockPair, ManualClock, Span, Speed, Timestamp, WallTime};
 
 /// What a program that records or plays needs to name.

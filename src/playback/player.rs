@@ -85,6 +85,12 @@ impl<T: Timeline> Player<T> {
         frame.map(Some)
     }
 
+    /// What comes next, without showing it: for callers who listen for something else until shortly before the deadline
+    /// and then call [`Player::next`].
+    pub fn peek(&mut self, now: Timestamp) -> Peek {
+        self.transport.peek(&self.timeline, now)
+    }
+
     /// What to do at `now`; the answer [`Action::Show`] means that the frame counts as shown at `now`.
     pub fn poll(&mut self, now: Timestamp) -> Action {
         self.caller_is_back(now);

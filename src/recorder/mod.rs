@@ -384,6 +384,12 @@ impl Recorder {
     }
 }
 
+/// How a recording of this source is written by default: what its memory is computed from.
+pub(crate) fn planned_writer(source: &SourceInfo, format: Format) -> WriterSettings {
+    let Largest { picture, side, sensor } = Largest::of_source(source, format);
+    WriterSettings::default().for_frames(picture, side, sensor)
+}
+
 fn finished() -> Error {
     Error::Setting("this recorder was finished; make a new one".into())
 }

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod descriptor;
 pub(crate) mod map;
 pub(crate) mod signal;
 pub mod thread;

@@ -1,0 +1,165 @@
+//! Where the memory of a recording session goes: computed by the code that makes it, from the same settings.
+//!
+//! `memory.md` and `kinora memory` show these rows. Not counted: stacks of threads (2 MiB of address space each, of which
+//! some pages are used), the driver's own buffers (V4L2: four pictures), libjpeg-turbo's tables, and the program itself.
+
+use crate::engine::{PictureFormat, Settings};
+use crate::error::Result;
+use crate::limits::TAPS_MAX;
+use crate::recorder::{Format, planned_writer};
+use crate::recording::{SessionHeader, geometry};
+use crate::slot::SlotSizes;
+use crate::source::SourceInfo;
+use crate::time::{ClockPair, Span};
+
+/// One kind of memory, made at the start.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Region {
+    /// What it is.
+    pub region: &'static str,
+    /// How many of them.
+    pub count: u64,
+    /// Bytes of each.
+    pub bytes_each: u64,
+    /// Where the number comes from.
+    pub why: String,
+    /// What happens when all of it is in use.
+    pub when_full: &'static str,
+}
+
+impl Region {
+    /// Bytes of all of them.
+    pub const fn total(&self) -> u64 {
+        self.count * self.bytes_each
+    }
+}
+
+/// The rows for a session that records this source into a `.kinora` file, largest memory first made.
+///
+/// # Errors
+/// A setting is out of its range, or the source's pictures are.
+pub fn recording(info: &SourceInfo, settings: &Settings) -> Result<Vec<Region>> {
+    settings.check()?;
+    let encoders = settings.encoders_for(info);
+    let sizes = settings.slot_sizes(info, encoders)?;
+    let count = settings.slots(info, encoders) as u64;
+    let format = if settings.format == PictureFormat::Raw { Format::Raw } else { Format::Jpeg };
+    let mut regions = planes(&sizes, count);
+    regions[0].why = format!("{count} slots: {}", slots_reason(settings, info, encoders));
+    if encoders > 0 {
+        regions.push(Region {
+            region: "recorder's own encoder",
+            count: 1,
+            bytes_each: (sizes.jpeg + sizes.scratch) as u64,
+            why: "for frames that reach the recorder without a JPEG; the largest JPEG and its working memory".into(),
+            when_full: "a larger picture is lost and counted as too_big",
+        });
+    }
+    regions.extend(file(info, format)?);
+    Ok(regions)
+}
+
+/// The rows of a tap, which a caller's loop adds: its own copies of frames.
+pub fn tap(info: &SourceInfo, settings: &Settings, every: bool) -> Result<Region> {
+    let sizes = settings.slot_sizes(info, settings.encoders_for(info))?;
+    Ok(Region {
+        region: "tap",
+        count: if every { 6 } else { 3 },
+        bytes_each: sizes.total() as u64,
+        why: format!("copies of frames for one loop of the caller's, at most {TAPS_MAX} of them"),
+        when_full: "frames are skipped for that loop, and counted; the recording has them",
+    })
+}
+
+/// A row for each plane of the slots.
+fn planes(sizes: &SlotSizes, count: u64) -> Vec<Region> {
+    const WAITS: &str = "a live source loses the frame, counted as ring_full; any other source waits";
+    let planes = sizes.pixels + sizes.jpeg + sizes.side + sizes.sensor + sizes.scratch;
+    let fixed = sizes.total() - planes;
+    let rows = [
+        ("slots: metadata and results", fixed, "fixed columns for 512 boxes, 1,024 rows, 2,048 keypoints"),
+        ("slots: pixels", sizes.pixels, "the source's uncompressed picture"),
+        ("slots: JPEG", sizes.jpeg, "the largest JPEG that an encoder or the source may give"),
+        ("slots: encoder's scratch", sizes.scratch, "planes of a split YUYV or NV12 picture"),
+        ("slots: masks and heat maps", sizes.side, "the largest side plane that the source may give"),
+        ("slots: sensor bytes", sizes.sensor, "the largest raw buffer that the source may give"),
+    ];
+    let made = rows.into_iter().filter(|&(_, bytes, _)| bytes > 0);
+    made.map(|(region, bytes, why)| Region {
+        region,
+        count,
+        bytes_each: bytes as u64,
+        why: why.into(),
+        when_full: WAITS,
+    })
+    .collect()
+}
+
+fn slots_reason(settings: &Settings, info: &SourceInfo, encoders: usize) -> String {
+    let stages = if encoders == 0 { 1 } else { 2 };
+    let hands = encoders + 2;
+    format!(
+        "{} wait before each of {stages} stages, {hands} in hand, the rest bridges a stall of {} at {} a frame; fixed columns \
+         for 512 boxes, 1,024 rows, 2,048 keypoints",
+        settings.ring_depth,
+        settings.slack,
+        Span::from_ns(info.frame_time().as_ns())
+    )
+}
+
+/// The file's mapped window, which the page cache holds anyway.
+fn file(info: &SourceInfo, format: Format) -> Result<Vec<Region>> {
+    let writer = planned_writer(info, format);
+    let header = SessionHeader::from_source(info, ClockPair::default(), [0; 16]);
+    let geometry = geometry(&header, &writer)?;
+    Ok(vec![
+        Region {
+            region: "file: prefaulted pages",
+            count: 1,
+            bytes_each: writer.prefault_bytes,
+            why: "pages ahead of the newest record, so that appending does not fault; page cache".into(),
+            when_full: "an append faults; counted",
+        },
+        Region {
+            region: "file: mapped window",
+            count: 2,
+            bytes_each: geometry.step_bytes,
+            why:
+                "the growth step that is written and the next one; address space, of which written pages are page cache"
+                    .into(),
+            when_full: "the helper thread maps the next step; an append waits for it, counted",
+        },
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{PictureInfo, PixelFormat};
+    use crate::slot::Slot;
+
+    fn vga() -> SourceInfo {
+        let mut info = SourceInfo::new("test");
+        info.picture = Some(PictureInfo::packed(PixelFormat::Bgr888, 640, 480));
+        info
+    }
+
+    #[test]
+    fn the_rows_of_the_slots_add_up_to_what_a_slot_takes() {
+        let settings = Settings { format: PictureFormat::Raw, ..Settings::default() };
+        let rows = recording(&vga(), &settings).unwrap();
+        let slots = rows.iter().filter(|row| row.region.starts_with("slots"));
+        let each: u64 = slots.map(|row| row.bytes_each).sum();
+        assert_eq!(each, (640 * 480 * 3 + size_of::<Slot>()) as u64);
+        assert!(rows.iter().all(|row| row.count > 0 && row.bytes_each > 0), "{rows:?}");
+        assert!(rows[0].count >= settings.slots(&vga(), 0) as u64);
+    }
+
+    #[test]
+    #[cfg(feature = "jpeg")]
+    fn compression_costs_a_jpeg_in_every_slot() {
+        let rows = recording(&vga(), &Settings::default()).unwrap();
+        assert!(rows.iter().any(|row| row.region == "slots: JPEG" && row.bytes_each >= 640 * 480));
+        assert!(rows.iter().any(|row| row.region == "recorder's own encoder"));
+    }
+}

@@ -36,7 +36,18 @@ fn settings(grammar: &clap::Command, matches: &clap::ArgMatches) -> Result<Setti
 
 fn run(command: Command, manner: Manner) -> Result<End, Failure> {
     match command {
+        Command::Record(record) => cli::record::run(record, manner),
+        Command::Play(play) => cli::play::run(play, manner),
+        Command::Info(files) => cli::info::run(&files, manner),
+        Command::Cat { file, range, all } => cli::cat::run(&file, &range, all, manner),
+        Command::Verify(file) => cli::verify::run(&file, manner),
+        Command::Repair { file, out } => cli::copy::repair(&file, &out, manner),
+        Command::Export { file, out } => cli::export::run(&file, &out, manner),
+        Command::Import { file, out } => cli::import::run(&file, &out, manner),
+        Command::Cut { file, range, out } => cli::copy::cut(&file, &range, &out, manner),
+        Command::Diff { before, after, iou } => cli::diff::run(&before, &after, iou, manner),
+        Command::Tail { file, from_start } => cli::tail::run(&file, from_start, manner),
+        Command::Memory { source, engine } => cli::memory::run(&source, &engine, manner),
         Command::Completions(shell) => cli::completions::run(shell),
-        _ => Err(Failure::Failed("not there yet".into())),
     }
 }

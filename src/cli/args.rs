@@ -63,7 +63,7 @@ pub enum Sub {
     #[command(after_help = after("kinora import people.json -o people.kinora\nkinora import people.pkl -o people.kinora\nzcat people.json.gz | kinora import - -o people.kinora"))]
     Import(ImportArgs),
     /// Copy a part of a recording into a new one
-    #[command(after_help = after("kinora cut match.kinora --from 10s --to 20s -o goal.kinora\nkinora cut match.kinora --from bookmark:goal --to bookmark:end -o goal.kinora\nkinora cut match.kinora --from 0 --to 100 -o first.kinora"))]
+    #[command(after_help = after("kinora cut match.kinora --from 10s --to 20s -o goal.kinora\nkinora cut match.kinora --from bookmark:goal --to bookmark:end -o goal.kinora\nkinora cut match.kinora --from 0 --to 99 -o first.kinora"))]
     Cut(CutArgs),
     /// Compare the detections of two recordings, frame by frame
     #[command(after_help = after("kinora diff old.kinora new.kinora\nkinora diff old.kinora new.kinora --iou 0.7\nkinora diff old.kinora new.kinora --json | jq .summary"))]
@@ -104,11 +104,11 @@ pub struct EngineArgs {
     /// JPEG quality, 1 to 100; colours are halved both ways (4:2:0)
     #[arg(long, value_name = "Q", default_value = "80")]
     pub quality: Option<String>,
-    /// Threads that compress, 1 to 4
-    #[arg(long, value_name = "N", default_value = "1")]
+    /// Threads that compress, 1 to 4 [default: one less than there are processors]
+    #[arg(long, value_name = "N")]
     pub encoders: Option<String>,
-    /// Frames that may wait between two stages, 2 to 64
-    #[arg(long, value_name = "N", default_value = "8")]
+    /// Frames that may wait before each stage in ordinary times, 1 to 64
+    #[arg(long, value_name = "N", default_value = "4")]
     pub ring: Option<String>,
     /// Real-time priority of the capture thread, 1 to 99; without the right to it, a warning
     #[arg(long, value_name = "PRIO")]
@@ -198,7 +198,7 @@ pub struct RangeArgs {
     /// First frame: number from 0, time after the start (10s), RFC 3339 time, bookmark:TEXT
     #[arg(long, value_name = "POS")]
     pub from: Option<String>,
-    /// End, itself not included; as --from
+    /// Last frame; as --from
     #[arg(long, value_name = "POS")]
     pub to: Option<String>,
 }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use kinora::{Span, Speed};
+use kinora::Span;
+use kinora::playback::{Place as Position, Rate};
 
 use super::args::{self, Sub};
 use super::settings::Settings;
-use super::units::{self, PlaySpeed, Position};
+use super::units;
 
 /// One command with everything that it needs.
 #[derive(Debug)]
@@ -40,7 +41,8 @@ pub struct EngineChoice {
     /// Keep pixels instead of compressing.
     pub raw: bool,
     pub quality: u8,
-    pub encoders: usize,
+    /// `None`: by the number of processors.
+    pub encoders: Option<usize>,
     pub ring: usize,
     pub rt_priority: Option<u8>,
     /// Processors by number; empty is all.
@@ -92,7 +94,7 @@ pub enum Target {
 #[derive(Debug)]
 pub struct Play {
     pub file: Option<PathBuf>,
-    pub speed: PlaySpeed,
+    pub speed: Rate,
     pub range: Range,
     pub looped: bool,
     pub start_paused: bool,
@@ -121,7 +123,7 @@ pub enum StreamPlace {
     Descriptor(u32),
 }
 
-/// A part of a recording: from a position up to, not including, another.
+/// A part of a recording: from a position to another, both included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
     pub from: Option<Position>,
@@ -175,9 +177,10 @@ fn engine(settings: &Settings) -> Result<EngineChoice, String> {
     Ok(EngineChoice {
         raw: settings.need("format", |text| one_of(text, &[("jpeg", false), ("raw", true)]))?,
         quality: settings.need("quality", |text| units::number(text, 1, 100))? as u8,
-        encoders: settings.need("encoders", |text| units::number(text, 1, kinora::limits::ENCODERS_MAX as u64))?
-            as usize,
-        ring: settings.need("ring", |text| units::number(text, 2, 64))? as usize,
+        encoders: settings.get("encoders", |text| {
+            units::number(text, 1, kinora::limits::ENCODERS_MAX as u64).map(|number| number as usize)
+        })?,
+        ring: settings.need("ring", |text| units::number(text, 1, 64))? as usize,
         rt_priority: settings.get("rt", priority)?,
         cpus: settings.get("cpus", processors)?.unwrap_or_default(),
         lock_memory: settings.is_on("lock-memory")?,
@@ -314,14 +317,6 @@ fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-/// Recorded speed, or as near to it as a pacer needs when nothing waits.
-pub fn ratio(speed: PlaySpeed) -> Speed {
-    match speed {
-        PlaySpeed::Ratio(ratio) => ratio,
-        PlaySpeed::Max => Speed::NORMAL,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,7 +385,7 @@ mod tests {
         let line = "kinora play a.kinora --speed -1 --from 10 --to 2s --loop --start-paused --clock manual --print json \
                     --output fd:3";
         let Ok(Command::Play(play)) = check(&line.split_whitespace().collect::<Vec<_>>().join(" ")) else { panic!() };
-        assert_eq!(play.speed, PlaySpeed::Ratio(Speed::new(-1, 1).unwrap()));
+        assert_eq!(play.speed, Rate::At(kinora::Speed::new(-1, 1).unwrap()));
         assert_eq!(play.range, Range { from: Some(Position::Frame(10)), to: Some(Position::Offset(Span::from_s(2))) });
         assert!(play.looped && play.start_paused && play.manual_clock);
         assert_eq!((play.print, play.output), (Some(Print::Json), Some(StreamPlace::Descriptor(3))));

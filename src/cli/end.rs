@@ -1,6 +1,7 @@
 //! How a command ends, and the exit code for it.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::output::Manner;
@@ -31,6 +32,13 @@ impl Failure {
     /// A failure to do something with a file or device, in the system's words.
     pub fn io(doing: impl AsRef<str>) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Failed(format!("{}: {error}", doing.as_ref()))
+    }
+}
+
+impl Failure {
+    /// A file that would be overwritten.
+    pub fn exists(path: &Path) -> Self {
+        Self::Failed(format!("{} exists and is not overwritten; choose another name or remove it", path.display()))
     }
 }
 

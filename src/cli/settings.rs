@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(origin_of(&settings, "quality"), ("70".into(), Origin::Flag));
         assert_eq!(origin_of(&settings, "format"), ("jpeg".into(), Origin::Environment("KINORA_FORMAT".into())));
         assert_eq!(origin_of(&settings, "size"), ("320x240".into(), Origin::File("system".into())));
-        assert_eq!(origin_of(&settings, "ring"), ("8".into(), Origin::Default));
+        assert_eq!(origin_of(&settings, "ring"), ("4".into(), Origin::Default));
         assert_eq!(settings.is_on("lock-memory"), Ok(true));
         let settings = record(&[], &layers);
         assert_eq!(origin_of(&settings, "quality"), ("60".into(), Origin::File("user".into())));

@@ -4,7 +4,8 @@
 //! message names what was typed and what would have been right.
 
 use jiff::Timestamp as Instant;
-use kinora::{Span, Speed, WallTime};
+use kinora::playback::{Place, Rate};
+use kinora::{Span, WallTime};
 
 /// Why a text is not a value; names the text and the remedy.
 pub type Refusal = String;
@@ -59,34 +60,13 @@ pub fn span(text: &str) -> Result<Span, Refusal> {
     i64::try_from(total).map(Span::from_ns).map_err(|_| wrong())
 }
 
-/// How fast playback runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlaySpeed {
-    /// A ratio to recorded time; negative is backwards.
-    Ratio(Speed),
-    /// Without waiting.
-    Max,
-}
-
 /// A speed: `1`, `2`, `1/2`, `0.5`, `-1`, `max`. Not zero: a still picture is `--start-paused`.
-pub fn speed(text: &str) -> Result<PlaySpeed, Refusal> {
-    if text == "max" {
-        return Ok(PlaySpeed::Max);
-    }
-    let wrong = || format!("`{text}` is not a speed; write max or a ratio up to 1000000, such as 2, 1/2, 0.25 or -1");
-    let (sign, size) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
-    let (value, below) = match size.split_once('/') {
-        Some((above, below)) => (whole(above).ok_or_else(wrong)?, whole(below).ok_or_else(wrong)?),
-        None => decimal(size).ok_or_else(wrong)?,
-    };
-    let divisor = common_divisor(value, below).max(1);
-    let numerator = i32::try_from(value / divisor).map_err(|_| wrong())?;
-    let denominator = u32::try_from(below / divisor).map_err(|_| wrong())?;
-    let ratio = Speed::new(sign * numerator, denominator).ok_or_else(wrong)?;
-    if ratio.is_frozen() {
+pub fn speed(text: &str) -> Result<Rate, Refusal> {
+    let rate: Rate = text.parse().map_err(|wrong| format!("`{text}` is not a speed: {wrong}"))?;
+    if rate.is_frozen() {
         return Err("a speed of 0 never ends; use --start-paused to begin with a still picture".into());
     }
-    Ok(PlaySpeed::Ratio(ratio))
+    Ok(rate)
 }
 
 /// A frame rate as a ratio: `30`, `29.97`, `30000/1001`; above 0 and at most 1,000.
@@ -94,7 +74,7 @@ pub fn frame_rate(text: &str) -> Result<(u32, u32), Refusal> {
     let wrong =
         || format!("`{text}` is not a frame rate; write frames a second up to 1000, such as 30, 29.97 or 30000/1001");
     match speed(text).map_err(|_| wrong())? {
-        PlaySpeed::Ratio(ratio) if !ratio.is_reverse() => {
+        Rate::At(ratio) if !ratio.is_reverse() => {
             let (n, d) = (ratio.numerator().unsigned_abs(), ratio.denominator());
             if n / d > 1_000 { Err(wrong()) } else { Ok((n, d)) }
         }
@@ -124,33 +104,20 @@ pub fn fraction(text: &str) -> Result<f32, Refusal> {
     value.ok_or_else(|| format!("`{text}` is not a fraction; write a number from 0 to 1, such as 0.5"))
 }
 
-/// A place in a recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Position {
-    /// Frame number, counted from 0.
-    Frame(u64),
-    /// Time since the first frame.
-    Offset(Span),
-    /// Wall-clock time.
-    Wall(WallTime),
-    /// The first bookmark with this text.
-    Bookmark(String),
-}
-
 /// A position: `120` (frame, from 0), `10s` (after the first frame), `2026-03-01T12:00:00Z`, `bookmark:TEXT`.
-pub fn position(text: &str) -> Result<Position, Refusal> {
+pub fn position(text: &str) -> Result<Place, Refusal> {
     if let Some(name) = text.strip_prefix("bookmark:") {
-        return Ok(Position::Bookmark(name.to_owned()));
+        return Ok(Place::Bookmark(name.to_owned()));
     }
     if let Some(index) = whole(text) {
-        return u64::try_from(index).map(Position::Frame).map_err(|_| format!("frame {text} cannot exist"));
+        return u64::try_from(index).map(Place::Frame).map_err(|_| format!("frame {text} cannot exist"));
     }
     if let Ok(offset) = span(text) {
-        return Ok(Position::Offset(offset));
+        return Ok(Place::Offset(offset));
     }
     if let Ok(instant) = text.parse::<Instant>() {
         let ns = i64::try_from(instant.as_nanosecond()).map_err(|_| format!("{text} is outside 1677..2262"))?;
-        return Ok(Position::Wall(WallTime::from_utc_ns(ns)));
+        return Ok(Place::Wall(WallTime::from_utc_ns(ns)));
     }
     Err(format!(
         "`{text}` is not a position; write a frame number (120), a time after the start (10s), an RFC 3339 time with its \
@@ -210,16 +177,10 @@ fn decimal(text: &str) -> Option<(u128, u128)> {
     Some((value * power + fraction, power))
 }
 
-fn common_divisor(mut a: u128, mut b: u128) -> u128 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kinora::Speed;
 
     #[test]
     fn sizes_know_both_families_of_units() {
@@ -244,12 +205,12 @@ mod tests {
 
     #[test]
     fn speeds_are_exact_ratios() {
-        let ratio = |n, d| Ok(PlaySpeed::Ratio(Speed::new(n, d).unwrap()));
+        let ratio = |n, d| Ok(Rate::At(Speed::new(n, d).unwrap()));
         assert_eq!(speed("1/2"), ratio(1, 2));
         assert_eq!(speed("0.5"), ratio(1, 2));
         assert_eq!(speed("-1"), ratio(-1, 1));
         assert_eq!(speed("2"), ratio(2, 1));
-        assert_eq!(speed("max"), Ok(PlaySpeed::Max));
+        assert_eq!(speed("max"), Ok(Rate::Max));
         for wrong in ["", "0", "1/0", "fast", "--1", "1/-2", "2000000", "NaN", "1/2/3"] {
             assert!(speed(wrong).is_err(), "{wrong}");
         }
@@ -260,10 +221,10 @@ mod tests {
 
     #[test]
     fn positions_are_frames_offsets_instants_or_bookmarks() {
-        assert_eq!(position("120"), Ok(Position::Frame(120)));
-        assert_eq!(position("1.5s"), Ok(Position::Offset(Span::from_ms(1_500))));
-        assert_eq!(position("1970-01-01T01:00:01+01:00"), Ok(Position::Wall(WallTime::from_utc_ns(1_000_000_000))));
-        assert_eq!(position("bookmark:goal 1"), Ok(Position::Bookmark("goal 1".into())));
+        assert_eq!(position("120"), Ok(Place::Frame(120)));
+        assert_eq!(position("1.5s"), Ok(Place::Offset(Span::from_ms(1_500))));
+        assert_eq!(position("1970-01-01T01:00:01+01:00"), Ok(Place::Wall(WallTime::from_utc_ns(1_000_000_000))));
+        assert_eq!(position("bookmark:goal 1"), Ok(Place::Bookmark("goal 1".into())));
         for wrong in ["", "ten", "2026-03-01", "2026-03-01T12:00:00", "-5", "3000-01-01T00:00:00Z"] {
             assert!(position(wrong).is_err(), "{wrong}");
         }

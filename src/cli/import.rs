@@ -1,0 +1,148 @@
+//! `kinora import IN -o OUT`: modlib's `.json` and `.pkl` as a recording.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+use kinora::modlib::{Broken, Format, Import, Imported, LINE_BYTES_MAX};
+use kinora::playback::Playback;
+use kinora::recorder::{self, Recorder};
+use kinora::slot::{Slot, SlotSizes};
+use kinora::source::SourceInfo;
+use kinora::{Added, ClockPair};
+use serde::Serialize;
+
+use super::command::Place;
+use super::end::{End, Failure};
+use super::output::{Manner, Progress, Results};
+
+/// The schema of `import --json`; see docs/json.md.
+#[derive(Serialize)]
+struct ImportJson {
+    file: String,
+    out: String,
+    frames: u64,
+    detections: u64,
+    bytes: u64,
+    broken: Vec<BrokenJson>,
+}
+
+#[derive(Serialize)]
+struct BrokenJson {
+    line: u64,
+    byte: u64,
+    reason: String,
+}
+
+/// Takes over every frame that is whole and lists the others.
+pub fn run(file: &Place, out: &Path, manner: Manner) -> Result<End, Failure> {
+    match file {
+        Place::File(path) => {
+            let name = path.display().to_string();
+            let opened = || File::open(path).map_err(Failure::io(format!("cannot open {name}")));
+            let format = Format::of(&first_bytes(opened()?).map_err(Failure::io(&name))?);
+            // One pass finds how large frames are, the next one takes them over.
+            let sizes = Playback::open(path)?.info().clone();
+            frames(Import::new(opened()?, format, TimeZone::system(), LINE_BYTES_MAX), &name, &sizes, out, manner)
+        }
+        Place::Standard => {
+            let input = io::stdin().lock();
+            let import = Import::new(input, Format::Json, TimeZone::system(), LINE_BYTES_MAX);
+            frames(import, "-", &of_stream(), out, manner)
+        }
+    }
+}
+
+fn first_bytes(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(8).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Nobody knows how large the frames of a stream will be: room for JPEG of 8 MiB and masks of 4 MiB. What is larger is listed.
+fn of_stream() -> SourceInfo {
+    let mut info = SourceInfo::new("-");
+    (info.live, info.jpeg_bytes_max, info.side_bytes_max) = (false, 8 << 20, 4 << 20);
+    info
+}
+
+fn frames<R: Read>(
+    mut import: Import<R>,
+    name: &str,
+    info: &SourceInfo,
+    out: &Path,
+    manner: Manner,
+) -> Result<End, Failure> {
+    let sizes = SlotSizes { jpeg: info.jpeg_bytes_max, side: info.side_bytes_max, ..SlotSizes::default() };
+    let mut slot = Slot::new(&sizes);
+    let mut recorder = None;
+    let mut broken = Vec::new();
+    let mut progress = Progress::new(manner);
+    loop {
+        slot.reset();
+        match import.next(&mut slot).map_err(Failure::io(name))? {
+            Imported::End => break,
+            Imported::Broken(Broken { line, byte, defect }) => {
+                let reason = defect.reason.to_string();
+                manner.warn(format_args!("{name}: line {line}, byte {byte}: {reason}"));
+                broken.push(BrokenJson { line, byte, reason });
+            }
+            Imported::Frame => {
+                let frame = slot.frame(None);
+                let clock = ClockPair { monotonic: frame.meta.captured_at, wall: frame.meta.captured_wall };
+                let recorder = match &mut recorder {
+                    Some(recorder) => recorder,
+                    empty => empty.insert(begin(info, clock, out)?),
+                };
+                match recorder.add(&frame)? {
+                    Added::Kept => {}
+                    Added::Lost(cause) => {
+                        return Err(Failure::Failed(format!("line {}: lost: {cause}", import.line())));
+                    }
+                    Added::Ended(ended) => return Err(Failure::Failed(ended.to_string())),
+                }
+                progress.show(|| format!("{} frames", recorder.frames()));
+            }
+        }
+    }
+    progress.finish();
+    let Some(mut recorder) = recorder else {
+        return Err(Failure::Failed(format!("{name}: no frame in it; {} was not made", out.display())));
+    };
+    let summary = recorder.finish()?;
+    let sums = ImportJson {
+        file: name.to_owned(),
+        out: out.display().to_string(),
+        frames: summary.frames,
+        detections: summary.detections,
+        bytes: summary.bytes,
+        broken,
+    };
+    let mut results = Results::new();
+    if manner.json {
+        results.json(&sums)?;
+    } else {
+        results.line(&summary)?;
+    }
+    results.flush()?;
+    if !sums.broken.is_empty() {
+        manner.warn(format_args!("{} broken lines were left out", sums.broken.len()));
+        return Ok(End::Lost);
+    }
+    Ok(End::Done)
+}
+
+fn begin(info: &SourceInfo, clock: ClockPair, out: &Path) -> Result<Recorder, Failure> {
+    let info = SourceInfo { recorded_clock: Some(clock), ..info.clone() };
+    let builder = Recorder::builder().file(out).codec(recorder::Codec::Kinora).source(&info);
+    builder.create().map_err(|error| recorder_failure(error, out))
+}
+
+/// A file that exists says so in our words.
+pub fn recorder_failure(error: kinora::Error, out: &Path) -> Failure {
+    match error.io_kind() {
+        Some(io::ErrorKind::AlreadyExists) => Failure::exists(out),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,114 @@
+//! Keys while a recording plays: one table, which is also the help text.
+
+use std::io;
+use std::time::Duration;
+
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use kinora::playback::Command;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Something for the player.
+    Player(Command),
+    /// A bookmark at the frame that is shown.
+    Bookmark,
+    /// The list of keys.
+    Help,
+    /// The terminal has another size.
+    Redraw,
+}
+
+/// What `?` shows.
+pub const HELP: &str = "space pause   left/right step 1, with shift 10   home/end first/last   up/down faster/slower   \
+                        - reverse   i/o in/out point   c clear them   l loop   m bookmark   n/p next/previous bookmark   \
+                        ? help   q end";
+
+/// The keyboard of the terminal, without line editing and echo until dropped. Signals by keys (Ctrl-C) stay.
+pub struct Keys {
+    before: Termios,
+}
+
+impl Keys {
+    /// `None` when standard input is no terminal: then there are no keys.
+    pub fn of_terminal() -> Option<Self> {
+        let stdin = rustix::stdio::stdin();
+        let before = tcgetattr(stdin).ok()?;
+        let mut now = before.clone();
+        now.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+        tcsetattr(stdin, OptionalActions::Now, &now).ok()?;
+        Some(Self { before })
+    }
+
+    /// Waits for a key that means something, for at most `wait`.
+    pub fn next(&self, wait: Duration) -> io::Result<Option<Wish>> {
+        if !event::poll(wait)? {
+            return Ok(None);
+        }
+        Ok(match event::read()? {
+            Event::Key(key) if key.kind != KeyEventKind::Release => wish(key),
+            Event::Resize(..) => Some(Wish::Redraw),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no care.
+        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+fn wish(key: KeyEvent) -> Option<Wish> {
+    let far = if key.modifiers.contains(KeyModifiers::SHIFT) { 10 } else { 1 };
+    let command = match key.code {
+        KeyCode::Char(' ') => Command::TogglePause,
+        KeyCode::Left => Command::Step(-far),
+        KeyCode::Right => Command::Step(far),
+        KeyCode::Home => Command::Home,
+        KeyCode::End => Command::End,
+        KeyCode::Up => Command::Faster,
+        KeyCode::Down => Command::Slower,
+        KeyCode::Char('-') => Command::Reverse,
+        KeyCode::Char('i') => Command::MarkIn,
+        KeyCode::Char('o') => Command::MarkOut,
+        KeyCode::Char('c') => Command::ClearMarks,
+        KeyCode::Char('l') => Command::ToggleLoop,
+        KeyCode::Char('n') => Command::NextBookmark,
+        KeyCode::Char('p') => Command::PreviousBookmark,
+        KeyCode::Char('q') | KeyCode::Esc => Command::Quit,
+        KeyCode::Char('m') => return Some(Wish::Bookmark),
+        KeyCode::Char('?') => return Some(Wish::Help),
+        _ => return None,
+    };
+    Some(Wish::Player(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn press(code: KeyCode, modifiers: KeyModifiers) -> Option<Wish> {
+        wish(KeyEvent::new(code, modifiers))
+    }
+
+    #[test]
+    fn every_documented_key_does_what_it_says() {
+        let plain = |code| press(code, KeyModifiers::NONE);
+        let player = |command| Some(Wish::Player(command));
+        assert_eq!(plain(KeyCode::Char(' ')), player(Command::TogglePause));
+        assert_eq!(plain(KeyCode::Left), player(Command::Step(-1)));
+        assert_eq!(press(KeyCode::Right, KeyModifiers::SHIFT), player(Command::Step(10)));
+        assert_eq!(plain(KeyCode::Home), player(Command::Home));
+        assert_eq!(plain(KeyCode::Up), player(Command::Faster));
+        assert_eq!(plain(KeyCode::Char('-')), player(Command::Reverse));
+        assert_eq!(plain(KeyCode::Char('i')), player(Command::MarkIn));
+        assert_eq!(plain(KeyCode::Char('l')), player(Command::ToggleLoop));
+        assert_eq!(plain(KeyCode::Char('m')), Some(Wish::Bookmark));
+        assert_eq!(plain(KeyCode::Char('?')), Some(Wish::Help));
+        assert_eq!(plain(KeyCode::Esc), player(Command::Quit));
+        assert_eq!(plain(KeyCode::Char('x')), None);
+    }
+}

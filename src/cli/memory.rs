@@ -1,0 +1,50 @@
+//! `kinora memory`: where the memory goes with given settings.
+
+use kinora::budget::{self, Region};
+use serde::Serialize;
+
+use super::command::{EngineChoice, SourceChoice};
+use super::end::{End, Failure};
+use super::output::{Manner, Results};
+use super::source;
+use super::units::show_bytes;
+
+/// The schema of `memory --json`; see docs/json.md.
+#[derive(Serialize)]
+struct MemoryJson {
+    source: String,
+    regions: Vec<RegionJson>,
+    total_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct RegionJson {
+    #[serde(flatten)]
+    region: Region,
+    total_bytes: u64,
+}
+
+/// Prints the budget of recording this source.
+pub fn run(choice: &SourceChoice, engine: &EngineChoice, manner: Manner) -> Result<End, Failure> {
+    let capture = source::open(choice)?;
+    let regions = budget::recording(capture.info(), &source::engine(engine))?;
+    let total_bytes = regions.iter().map(Region::total).sum();
+    let mut results = Results::new();
+    if manner.json {
+        let row = |region: Region| RegionJson { total_bytes: region.total(), region };
+        let source = capture.info().name.to_string();
+        results.json(&MemoryJson { source, regions: regions.into_iter().map(row).collect(), total_bytes })?;
+    } else {
+        results.line(format_args!("{:<30} {:>5} {:>10} {:>10}  why; when full", "region", "count", "each", "total"))?;
+        for row in &regions {
+            let (each, total) = (show_bytes(row.bytes_each), show_bytes(row.total()));
+            results.line(format_args!(
+                "{:<30} {:>5} {each:>10} {total:>10}  {}; {}",
+                row.region, row.count, row.why, row.when_full
+            ))?;
+        }
+        results.line(format_args!("{:<30} {:>5} {:>10} {:>10}", "all", "", "", show_bytes(total_bytes)))?;
+    }
+    results.flush()?;
+    Ok(End::Done)
+}

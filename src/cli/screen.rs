@@ -1,0 +1,64 @@
+//! A recording on a terminal: the picture with what was seen in it, as half blocks, and a status line below.
+
+use crossterm::terminal;
+use kinora::draw;
+use kinora::{Frame, frame::PixelFormat};
+
+/// Enters and leaves the terminal's second screen; hides and shows the cursor.
+pub const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
+pub const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// Results below this confidence are not drawn.
+const THRESHOLD: f32 = 0.4;
+
+/// What one frame looks like; its memory is used again for each.
+#[derive(Default)]
+pub struct Screen {
+    pixels: Vec<u8>,
+    text: String,
+    size: (u16, u16),
+}
+
+impl Screen {
+    /// The text that shows `frame` and `status` on a terminal of any size; the newest is kept for [`Screen::again`].
+    pub fn show(&mut self, frame: &Frame<'_>, status: &str) -> &str {
+        let size = terminal::size().unwrap_or((80, 24));
+        self.text.clear();
+        self.text.push_str(if size == self.size { "\x1b[H" } else { "\x1b[2J\x1b[H" });
+        self.size = size;
+        self.picture(frame, size);
+        self.last_line(status);
+        &self.text
+    }
+
+    /// The text that shows another status below the same picture.
+    pub fn again(&mut self, status: &str) -> &str {
+        self.text.clear();
+        self.last_line(status);
+        &self.text
+    }
+
+    fn picture(&mut self, frame: &Frame<'_>, (columns, lines): (u16, u16)) {
+        let room = (columns, lines.saturating_sub(1));
+        let Some(pixels) = frame.pixels.filter(|pixels| pixels.info.format == PixelFormat::Bgr888) else {
+            // Headless, or a format that nobody decodes: words instead.
+            let text = frame.to_string();
+            self.text.extend(text.chars().take(usize::from(columns)));
+            self.text.push_str("\x1b[J");
+            return;
+        };
+        self.pixels.clear();
+        self.pixels.extend_from_slice(pixels.bytes);
+        if let Some(mut canvas) = draw::Canvas::new(pixels.info, &mut self.pixels) {
+            draw::everything(&mut canvas, frame, THRESHOLD);
+            let size = draw::size_in_terminal((pixels.info.width, pixels.info.height), room);
+            draw::half_blocks(&canvas, size, &mut self.text);
+        }
+    }
+
+    fn last_line(&mut self, status: &str) {
+        let (columns, lines) = self.size;
+        let status: String = status.chars().take(usize::from(columns)).collect();
+        self.text.push_str(&format!("\x1b[{lines};1H{status}\x1b[K"));
+    }
+}

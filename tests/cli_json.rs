@@ -1,0 +1,179 @@
+//! Every `--json` output against the tables of docs/json.md: no field may be missing here or there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The fields that a section's tables list.
+fn documented(section: &str) -> BTreeSet<String> {
+    let text = include_str!("../docs/json.md");
+    let start =
+        text.find(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("docs/json.md has a section {section}"));
+    let body = &text[start + 4..];
+    let body = &body[..body.find("\n## ").unwrap_or(body.len())];
+    let rows = body.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned())).collect()
+}
+
+fn fields(value: &Value) -> BTreeSet<String> {
+    value.as_object().unwrap_or_else(|| panic!("an object: {value}")).keys().cloned().collect()
+}
+
+fn assert_matches(section: &str, value: &Value) {
+    assert_eq!(fields(value), documented(section), "fields of `{section}`");
+}
+
+/// Runs the command in `folder`; the objects that it printed.
+fn run(folder: &Path, line: &str) -> Vec<Value> {
+    let output = Command::new(env!("CARGO_BIN_EXE_kinora")).args(line.split(' ')).current_dir(folder).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.is_empty(), "`kinora {line}` printed nothing; {errors}");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+/// A folder with `a.kinora`, 12 frames of the virtual scene, and `b.kinora`, the first ten of them.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "record --json --clock manual --source virtual:seed=3,size=64x48 --frames 12 --out a.kinora";
+    let printed = run(folder.path(), line);
+    assert_matches("record", &printed[0]);
+    assert_eq!(printed[0]["frames"], 12);
+    assert_matches("copy", &run(folder.path(), "cut a.kinora --from 0 --to 9 -o b.kinora --json")[0]);
+    folder
+}
+
+#[test]
+fn frames_have_the_documented_fields_from_whatever_command() {
+    let folder = folder();
+    for line in
+        ["cat a.kinora --json", "tail a.kinora --from-start --json", "play a.kinora --print json --clock manual"]
+    {
+        let printed = run(folder.path(), line);
+        let frames: Vec<_> = printed.iter().filter(|value| value["record"] == "frame").collect();
+        assert_eq!(frames.len(), 12, "{line}");
+        assert_matches("frame", frames[0]);
+        let rows = documented("row");
+        for row in frames.iter().flat_map(|frame| frame["detections"].as_array().unwrap()) {
+            assert!(fields(row).is_subset(&rows), "{row}");
+        }
+        assert!(frames[3]["offset"].as_u64().unwrap() > frames[2]["offset"].as_u64().unwrap(), "{line}");
+    }
+}
+
+#[test]
+fn every_kind_of_row_has_only_documented_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut seen = BTreeSet::new();
+    for kind in ["detections", "classifications", "poses", "segments", "instances", "anomaly", "obb"] {
+        let line = format!(
+            "record --json --clock manual --source virtual:seed=3,size=64x48,kind={kind} --frames 3 --out {kind}.kinora"
+        );
+        run(folder.path(), &line);
+        for frame in run(folder.path(), &format!("cat {kind}.kinora --json")) {
+            assert_matches("frame", &frame);
+            seen.extend(frame["detections"].as_array().unwrap().iter().flat_map(fields));
+        }
+    }
+    assert!(seen.is_subset(&documented("row")), "{seen:?}");
+    for field in ["keypoints", "angle", "mask_size", "bbox", "class_id"] {
+        assert!(seen.contains(field), "no row had {field}: {seen:?}");
+    }
+}
+
+#[test]
+fn instants_are_text_in_frames_and_numbers_in_info() {
+    let folder = folder();
+    let frame = &run(folder.path(), "cat a.kinora --json")[0];
+    let utc_ns: i64 = frame["utc_ns"].as_str().unwrap().parse().unwrap();
+    assert!(frame["captured_ns"].is_string() && frame["utc"].as_str().unwrap().ends_with('Z'));
+    let info = &run(folder.path(), "info a.kinora --json")[0];
+    assert_eq!(info["first_utc_ns"].as_i64(), Some(utc_ns));
+    for field in
+        ["frames", "detections", "dropped", "duration_ns", "width", "height", "bytes", "fps_mean", "clock_steps"]
+    {
+        assert!(info[field].is_number(), "{field}: {}", info[field]);
+    }
+    assert_eq!((info["finalized"].as_bool(), info["pixel_format"].as_str()), (Some(true), Some("JPEG")));
+}
+
+#[test]
+fn reports_have_the_documented_fields() {
+    let folder = folder();
+    let folder = folder.path();
+    assert_matches("info", &run(folder, "info a.kinora --json")[0]);
+    assert_matches("verify", &run(folder, "verify a.kinora --json")[0]);
+    assert_matches("copy", &run(folder, "repair a.kinora -o mended.kinora --json")[0]);
+    assert_matches("export", &run(folder, "export a.kinora --to json -o a.json --json")[0]);
+    assert_matches("import", &run(folder, "import a.json -o again.kinora --json")[0]);
+    assert_matches("memory", &run(folder, "memory --source virtual --json")[0]);
+    assert_matches("settings", &run(folder, "record --print-config --json")[0]);
+    let played = run(folder, "play a.kinora --clock manual --print none --json");
+    assert_matches("play", &played[0]);
+    assert_eq!((played.len(), played[0]["delivered"].as_u64()), (1, Some(12)));
+}
+
+#[test]
+fn a_difference_ends_with_a_summary() {
+    let folder = folder();
+    let printed = run(folder.path(), "diff a.kinora b.kinora --json");
+    let (summary, differences) = printed.split_last().unwrap();
+    assert_matches("summary", summary);
+    assert_eq!((summary["equal"].as_bool(), summary["frames_only_a"].as_u64()), (Some(false), Some(2)));
+    assert!(differences.iter().all(|difference| difference["record"] == "only" && difference["side"] == "a"));
+}
+
+#[test]
+fn all_records_have_the_documented_fields() {
+    let folder = folder();
+    let printed = run(folder.path(), "cat a.kinora --json --all");
+    let clock = printed.iter().find(|value| value["record"] == "clock").expect("a recording begins with its clocks");
+    assert_matches("clock", clock);
+    // A byte of the fifth frame's picture.
+    let at = printed.iter().filter(|value| value["record"] == "frame").nth(4).unwrap()["offset"].as_u64().unwrap();
+    let path = folder.path().join("a.kinora");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[at as usize + 700] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let printed = run(folder.path(), "cat a.kinora --json --all");
+    let damaged = printed.iter().find(|value| value["record"] == "damaged").expect("the damage is told");
+    assert_matches("damaged", damaged);
+    let report = &run(folder.path(), "verify a.kinora --json")[0];
+    assert_eq!((report["frames_ok"].as_u64(), report["damaged_count"].as_u64()), (Some(11), Some(1)));
+    assert_eq!(report["damaged"][0]["offset"].as_u64(), Some(at));
+}
+
+#[test]
+fn losses_and_events_have_the_documented_fields() {
+    use kinora::event::{Event, EventKind};
+    use kinora::frame::FrameMeta;
+    use kinora::{Cause, ClockPair, Frame, Loss, Recorder, Results, Timestamp, WallTime};
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ClockPair { monotonic: Timestamp::from_ns(5), wall: WallTime::from_utc_ns(1_000) };
+    let mut source = kinora::source::SourceInfo::new("test");
+    source.recorded_clock = Some(clock);
+    let mut recorder = Recorder::builder().file(folder.path().join("a.kinora")).source(&source).create().unwrap();
+    let (meta, results) = (FrameMeta::new(), Results::new());
+    let losses = [Loss::one(Cause::RingFull, 0, Timestamp::from_ns(1))];
+    let frame = Frame {
+        meta: &meta,
+        results: &results,
+        pixels: None,
+        jpeg: None,
+        side: &[],
+        sensor: &[],
+        labels: None,
+        losses: &losses,
+    };
+    recorder.add(&frame).unwrap();
+    let text = "goal".try_into().unwrap();
+    recorder.event(&Event { kind: EventKind::Bookmark, at: clock.monotonic, wall: clock.wall, text }).unwrap();
+    recorder.finish().unwrap();
+    let printed = run(folder.path(), "cat a.kinora --json --all");
+    for (record, section) in [("loss", "loss"), ("event", "event"), ("frame", "frame")] {
+        let value = printed.iter().find(|value| value["record"] == record).unwrap_or_else(|| panic!("a {record}"));
+        assert_matches(section, value);
+    }
+}

@@ -13,19 +13,20 @@ fn stream() -> Stream {
     Capture::new(V4l2Source::open(CAMERA, &options).unwrap()).start().unwrap()
 }
 
-/// Numbers of the next `frames` frames, and how many frames were lost between the first and the last of them.
+/// Numbers of the next `frames` frames, and how many frames were lost between the first and the last of them. Losses may
+/// be lent with an earlier frame, when frames wait.
 fn take(stream: &mut Stream, frames: usize, mut each: impl FnMut(usize)) -> (Vec<u64>, u64) {
-    let (mut numbers, mut lost, begun) = (Vec::new(), 0, Instant::now());
+    let (mut numbers, mut losses, begun) = (Vec::new(), Vec::new(), Instant::now());
     while numbers.len() < frames {
         assert!(begun.elapsed() < PATIENCE, "{} of {frames} frames came", numbers.len());
         let frame = stream.next().unwrap().unwrap();
         assert!(frame.pixels.is_some());
-        if !numbers.is_empty() {
-            lost += frame.losses.iter().map(|loss| loss.count).sum::<u64>();
-        }
+        losses.extend_from_slice(frame.losses);
         numbers.push(frame.meta.sequence);
         each(numbers.len());
     }
+    let between = numbers[0]..numbers[numbers.len() - 1];
+    let lost = losses.iter().filter(|loss| between.contains(&loss.first_sequence)).map(|loss| loss.count).sum();
     (numbers, lost)
 }
 

@@ -288,6 +288,30 @@ fn older_versions_are_read_as_far_as_they_can_be() {
 }
 
 #[test]
+fn dense_instances_of_old_versions_become_the_crops_of_new_ones() {
+    let read = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/json_line").join(name);
+        let mut slot = Slot::new(&SIZES);
+        reader().read_line(&std::fs::read(path).unwrap(), &mut slot).unwrap();
+        assert!(slot.results.is_consistent(slot.frame(None).side.len()), "{name}");
+        slot
+    };
+    // The same masks: 1.4.0 wrote them whole, 1.5.0 cropped; boxes come from the masks in both.
+    let (new, old) = (read("instance_segments.json"), read("instance_segments_dense_no_boxes.json"));
+    assert_eq!((&new.results, new.frame(None).side), (&old.results, old.frame(None).side));
+    // With boxes of its own the crop is the box's; the first box has room around its mask.
+    let own = read("instance_segments_dense.json");
+    assert_eq!(own.results.bbox[0], [0.1, 0.1, 0.5, 0.5]);
+    let crop = own.results.crops[0];
+    assert_eq!((crop.width, crop.height), (8, 7));
+    let set = |slot: &Slot| slot.frame(None).side.iter().filter(|&&pixel| pixel == 1).count();
+    assert_eq!(set(&own), set(&new));
+    // modlib gave no box to the instance without a pixel; here it has one of no size, and the other keeps its own.
+    let hollow = read("instance_segments_dense_no_pixels.json");
+    assert_eq!((hollow.results.bbox[0], hollow.results.bbox[1]), ([0.0; 4], new.results.bbox[1]));
+}
+
+#[test]
 fn key_order_unknown_keys_and_repeated_keys_do_not_matter() {
     let line = concat!(
         r#"{"frame_count": 1, "roi": {}, "color_format": null, "dps": 1, "fps": 2, "new_detection": false, "x": [{"y": [1]}], "#,

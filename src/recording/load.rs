@@ -7,8 +7,10 @@ use super::medium::Medium;
 
 /// Bytes read at a time when a record's length is not known yet: most heads, and small records whole.
 const PROBE_BYTES: usize = 4096;
+/// Most bytes read at once on the guess that a record has them.
+const AHEAD_BYTES_MAX: usize = 1 << 20;
 /// Bytes read at a time when the next record is searched for.
-const SEARCH_BYTES: usize = 256 << 10;
+const SEARCH_BYTES: usize = 64 << 10;
 
 /// Bytes that were read last.
 #[derive(Debug, Default)]
@@ -32,8 +34,7 @@ impl Window {
         len: usize,
         ahead: usize,
     ) -> Result<&[u8], RecordError> {
-        let known = offset >= self.offset && offset - self.offset + len as u64 <= self.filled as u64;
-        if !known {
+        if !self.holds(offset, len) {
             let want = len.max(ahead);
             if self.bytes.len() < want {
                 self.bytes.resize(want, 0);
@@ -45,6 +46,17 @@ impl Window {
         }
         let start = (offset - self.offset) as usize;
         Ok(&self.bytes[start..self.filled.min(start + len)])
+    }
+
+    /// True when `len` bytes from `offset` on are here.
+    fn holds(&self, offset: u64, len: usize) -> bool {
+        offset >= self.offset && offset - self.offset + len as u64 <= self.filled as u64
+    }
+
+    /// All bytes that are here from `offset` on.
+    fn from(&self, offset: u64) -> &[u8] {
+        let start = offset.checked_sub(self.offset).map_or(self.filled, |start| start.min(self.filled as u64) as usize);
+        &self.bytes[start..self.filled]
     }
 }
 
@@ -66,7 +78,8 @@ pub fn head<'w, M: Medium + ?Sized>(
     Head::parse(bytes, offset, geometry, room)
 }
 
-/// Loads a whole record, head and bulk checked.
+/// Loads a whole record, head and bulk checked. `ahead`: how many bytes it is thought to have, to read it at once; only a
+/// guess, 0 when there is none.
 ///
 /// # Errors
 /// There is no intact record.
@@ -76,17 +89,30 @@ pub fn record<'w, M: Medium + ?Sized>(
     geometry: &Geometry,
     offset: u64,
     end: u64,
+    ahead: usize,
 ) -> Result<(Head<'w>, &'w [u8]), RecordError> {
     let room = end.saturating_sub(offset);
-    // The length is believed because the head's checksum holds; what is then read is checked again, as it lies in memory now.
-    let first = head(medium, window, geometry, offset, end)?;
-    let total = first.header.head_bytes.get() as usize + first.bulk_bytes();
-    let bytes = window.get(medium, offset, total, 0)?;
+    let ahead = if ahead == 0 || ahead > AHEAD_BYTES_MAX { PROBE_BYTES } else { ahead };
+    let most = room.min(HEADER_BYTES as u64) as usize;
+    let header = Header::bounded(window.get(medium, offset, most, ahead)?, geometry, room)?;
+    if !window.holds(offset, checked_bytes(&header)) {
+        // The length is believed because the head's checksum holds; what is then read is checked again, as it lies in
+        // memory now.
+        let total = checked_bytes(&head(medium, window, geometry, offset, end)?.header);
+        window.get(medium, offset, total, 0)?;
+    }
+    let bytes = window.from(offset);
     let head = Head::parse(bytes, offset, geometry, room)?;
-    let bulk = bytes.get(head.header.head_bytes.get() as usize..total);
-    let bulk = bulk.ok_or(RecordError::Cut { missing: (total - bytes.len().min(total)) as u64 })?;
+    let (start, total) = (head.header.head_bytes.get() as usize, checked_bytes(&head.header));
+    let bulk = bytes.get(start..total).ok_or(RecordError::Cut { missing: (total - bytes.len().min(total)) as u64 })?;
     head.check_bulk(bulk, geometry)?;
     Ok((head, bulk))
+}
+
+/// Bytes of a record that its checksums cover: all of it, but for padding, whose bulk means nothing.
+fn checked_bytes(header: &Header) -> usize {
+    let bytes = if header.is(RecordKind::Padding) { header.head_bytes } else { header.total_bytes };
+    bytes.get() as usize
 }
 
 /// What a walk found.
@@ -178,7 +204,9 @@ pub fn search<M: Medium + ?Sized>(
                 }
             },
         };
-        for (i, bytes) in block[..filled].chunks(ALIGN as usize).enumerate() {
+        // What was only allocated ahead is zero, and there may be a hundred megabytes of it.
+        let block = if is_zero(&block[..filled]) { &[] } else { &block[..filled] };
+        for (i, bytes) in block.chunks(ALIGN as usize).enumerate() {
             let offset = at + i as u64 * ALIGN;
             if bytes.starts_with(&RECORD_MAGIC) && head(medium, window, geometry, offset, end).is_ok() {
                 return Some(offset);
@@ -187,6 +215,11 @@ pub fn search<M: Medium + ?Sized>(
         at += round_up(filled as u64, ALIGN);
     }
     None
+}
+
+/// True when every byte is zero; a pass without branches, as fast as memory.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(4096).all(|bytes| bytes.iter().fold(0, |all, &byte| all | byte) == 0)
 }
 
 /// True when a header of that kind may lie at the start of `bytes`: a cheap look before a checksum.

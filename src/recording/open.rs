@@ -213,7 +213,7 @@ impl<M: Medium> Opening<'_, M> {
         if mark.magic != END_MAGIC || offset >= bytes {
             return None;
         }
-        let (head, _) = load::record(self.medium, &mut self.window, &self.geometry, offset, bytes).ok()?;
+        let (head, _) = load::record(self.medium, &mut self.window, &self.geometry, offset, bytes, 0).ok()?;
         if !head.header.is(RecordKind::Footer) || head.end() != bytes {
             return None;
         }
@@ -392,7 +392,7 @@ impl<M: Medium> Opening<'_, M> {
             let head = if i < unchecked {
                 load::head(self.medium, &mut self.window, &self.geometry, offset, end)
             } else {
-                load::record(self.medium, &mut self.window, &self.geometry, offset, end).map(|(head, _)| head)
+                load::record(self.medium, &mut self.window, &self.geometry, offset, end, 0).map(|(head, _)| head)
             };
             let Ok(head) = head else { continue };
             let rows = head.body(section::RESULTS).map_or(0, columns::rows);

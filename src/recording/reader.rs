@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 use super::body::{self, ClockNote, Totals};
 use super::columns;
@@ -267,13 +267,18 @@ impl<M: Medium> Reader<M> {
         }
         let block = self.block(index).ok_or(ReadError::Missing { frame: index })?;
         let in_index = matches!(block.entries, Entries::Disk(_));
-        let offset = self.entry(index).ok_or(ReadError::Missing { frame: index })?.offset.get();
+        let (entry, next) = self.entry_in(block, index - block.first).ok_or(ReadError::Missing { frame: index })?;
+        let offset = entry.offset.get();
+        // Where the next frame begins tells how long this one is at most: it is then read at once.
+        let ahead = next.map_or(0, |next| next.offset.get().saturating_sub(offset));
+        let ahead = usize::try_from(ahead).unwrap_or(0);
         self.touched.index_records += u64::from(in_index);
         self.touched.frame_records += 1;
         let damaged = |reason| ReadError::Damaged { frame: index, offset, reason };
         let end = self.medium.bytes();
         let geometry = &self.opened.geometry;
-        let (head, bulk) = load::record(&self.medium, &mut self.window, geometry, offset, end).map_err(damaged)?;
+        let (head, bulk) =
+            load::record(&self.medium, &mut self.window, geometry, offset, end, ahead).map_err(damaged)?;
         if !head.header.is(RecordKind::Frame) || head.header.frames.get() != index {
             return Err(damaged(RecordError::Other));
         }
@@ -345,17 +350,19 @@ impl<M: Medium> Reader<M> {
 
     fn entry(&self, index: u64) -> Option<IndexEntry> {
         let block = self.block(index)?;
-        self.entry_in(block, index - block.first)
+        Some(self.entry_in(block, index - block.first)?.0)
     }
 
-    fn entry_in(&self, block: &Block, i: u64) -> Option<IndexEntry> {
+    /// Entry `i` of a block, and the one after it if the same block has one.
+    fn entry_in(&self, block: &Block, i: u64) -> Option<(IndexEntry, Option<IndexEntry>)> {
         match &block.entries {
-            Entries::Memory(entries) => entries.get(i as usize).copied(),
+            Entries::Memory(entries) => Some((*entries.get(i as usize)?, entries.get(i as usize + 1).copied())),
             Entries::Disk(offset) => {
-                let mut entry = IndexEntry { offset: 0.into(), captured_at: 0.into(), time_max: 0.into() };
-                let bytes = entry.as_mut_bytes();
+                let mut pair = [IndexEntry::new_zeroed(); 2];
+                let count = if i + 1 < block.count { 2 } else { 1 };
+                let bytes = pair[..count].as_mut_bytes();
                 let filled = self.medium.fill(offset + i * size_of::<IndexEntry>() as u64, bytes).ok()?;
-                (filled == size_of::<IndexEntry>()).then_some(entry)
+                (filled == bytes.len()).then_some((pair[0], (count == 2).then_some(pair[1])))
             }
         }
     }
@@ -412,7 +419,7 @@ impl<M: Medium> Timeline for Reader<M> {
         let (mut low, mut high) = (0, block.count - 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let before = self.entry_in(block, middle).is_some_and(|entry| entry.time_max.get() < at.as_ns());
+            let before = self.entry_in(block, middle).is_some_and(|(entry, _)| entry.time_max.get() < at.as_ns());
             if before { low = middle + 1 } else { high = middle }
         }
         block.first + low

@@ -127,7 +127,7 @@ impl<'r, M: Medium> Records<'r, M> {
 /// Decodes the record at `offset`; a session header becomes the reader's.
 pub(super) fn entry<M: Medium>(reader: &mut Reader<M>, offset: u64, end: u64) -> Result<Entry<'_>, RecordError> {
     let Reader { medium, window, opened, decoded, .. } = reader;
-    let (head, bulk) = load::record(medium, window, &opened.geometry, offset, end)?;
+    let (head, bulk) = load::record(medium, window, &opened.geometry, offset, end, 0)?;
     let kind = head.header.kind;
     let Some(record_kind) = RecordKind::from_code(kind) else { return Ok(Entry::Unknown { kind }) };
     let body = |what| head.body(what).ok_or(RecordError::Section { section: what });

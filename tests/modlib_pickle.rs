@@ -120,7 +120,7 @@ fn what_would_be_executed_is_refused_by_name() {
         assert_eq!(found, reason, "{name}");
         assert!(byte < bytes.len());
     }
-    let (_, reason) = read(&pickle("refused_posix_system.pkl")).err().unwrap();
+    let (_, reason) = read(&pickle("refused_posix_system.pkl")).unwrap_err();
     assert_eq!(reason.to_string(), "refused posix.system: a modlib frame does not need it; nothing was executed");
 }
 
@@ -152,7 +152,7 @@ fn a_refused_pickle_between_good_ones_costs_only_itself() {
 fn a_pickle_cut_at_any_byte_is_refused() {
     let bytes = pickle("instance_segments.pkl");
     for len in 0..bytes.len() {
-        let (byte, _) = read(&bytes[..len]).err().expect("must be refused");
+        let (byte, _) = read(&bytes[..len]).expect_err("must be refused");
         assert!(byte <= len);
     }
 }

@@ -1,4 +1,5 @@
 //! Frames to and from modlib lines, and what "equal" means between two lines.
+#![allow(dead_code, reason = "each test program takes what it needs")]
 
 use std::io::Read;
 

@@ -65,6 +65,8 @@ mod wake;
 #[cfg(feature = "std")]
 pub mod budget;
 #[cfg(feature = "std")]
+pub mod clips;
+#[cfg(feature = "std")]
 pub mod diff;
 #[cfg(feature = "std")]
 mod engine;
@@ -79,6 +81,8 @@ pub mod sink;
 #[cfg(feature = "std")]
 pub mod timeline;
 
+#[cfg(feature = "std")]
+pub use clips::{ClipEvent, ClipSettings};
 #[cfg(feature = "std")]
 pub use clock::SystemClock;
 #[cfg(feature = "std")]
@@ -95,12 +99,23 @@ pub use ledger::{Cause, Ledger, Loss};
 pub use playback::{Playback, Player};
 #[cfg(feature = "std")]
 pub use recorder::Recorder;
+#[cfg(feature = "std")]
+pub use replay::control::ReplayControl;
+#[cfg(feature = "std")]
+pub use replay::operator::ReplayOperator;
+pub use replay::settings::ReplaySettings;
 pub use results::{ResultKind, ResultState, Results};
 #[cfg(feature = "std")]
 pub use sink::{Added, FrameSink, Summary};
 #[cfg(feature = "std")]
 pub use sys::{descriptor, thread};
 pub use time::{Clock, ClockPair, ManualClock, Span, Speed, Timestamp, WallTime};
+
+/// `s` seconds, for calls like `session.trigger("goal", secs(5), secs(5))`.
+#[must_use]
+pub const fn secs(s: i64) -> Span {
+    Span::from_s(s)
+}
 
 /// What a program that records or plays needs to name.
 pub mod prelude {
@@ -113,6 +128,7 @@ pub mod prelude {
     #[cfg(feature = "std")]
     pub use crate::recorder::Recorder;
     pub use crate::results::{ResultKind, ResultState};
+    pub use crate::secs;
     #[cfg(feature = "std")]
     pub use crate::slot::Slot;
     #[cfg(feature = "std")]

@@ -18,6 +18,7 @@ use super::status::{SessionStatus, SinkCells};
 use super::stream::Policy;
 use super::tap::{Tap, TapIn, tap};
 use super::threads;
+use crate::clips::{ClipControl, ClipSettings, ClipSink};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};
 use crate::ledger::Ledger;
@@ -66,6 +67,7 @@ pub struct Session {
     taps_out: usize,
     events: Producer<Event>,
     notes: Vec<String>,
+    clips: Option<ClipControl>,
 }
 
 /// How it runs.
@@ -113,6 +115,8 @@ pub struct SessionBuilder {
     sink: Option<Box<dyn FrameSink>>,
     settings: Option<Settings>,
     encoders: Option<usize>,
+    clips: Option<ClipSettings>,
+    window: Option<Span>,
 }
 
 impl SessionBuilder {
@@ -144,6 +148,26 @@ impl SessionBuilder {
         self
     }
 
+    /// Saves clips around events into `directory`; see [`Session::trigger`].
+    #[must_use]
+    pub fn clips(self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.clip_settings(ClipSettings::new(directory))
+    }
+
+    /// Saves clips around events, with all settings.
+    #[must_use]
+    pub fn clip_settings(mut self, settings: ClipSettings) -> Self {
+        self.clips = Some(settings);
+        self
+    }
+
+    /// How many of the last seconds the history for clips holds. Default 30.
+    #[must_use]
+    pub fn window_seconds(mut self, seconds: u32) -> Self {
+        self.window = Some(Span::from_s(i64::from(seconds)));
+        self
+    }
+
     /// Makes all memory, starts the source, then the threads. Afterwards nothing allocates.
     ///
     /// # Errors
@@ -156,7 +180,13 @@ impl SessionBuilder {
         let (clock, mut settings) = (Arc::clone(clock), self.settings.unwrap_or_else(|| settings.clone()));
         settings.encoders = self.encoders.unwrap_or(settings.encoders);
         settings.check()?;
-        Session::start(&mut capture, clock, &settings, self.sink.unwrap_or_else(|| Box::new(Nowhere)))
+        let sink = self.sink.unwrap_or_else(|| Box::new(Nowhere));
+        let Some(mut clips) = self.clips else {
+            return Session::start(&mut capture, clock, &settings, sink, None);
+        };
+        clips.history = self.window.unwrap_or(clips.history);
+        let (sink, control) = ClipSink::new(sink, clips)?;
+        Session::start(&mut capture, clock, &settings, Box::new(sink), Some(control))
     }
 }
 
@@ -171,6 +201,7 @@ impl Session {
         clock: Arc<dyn Clock>,
         settings: &Settings,
         mut sink: Box<dyn FrameSink>,
+        clips: Option<ClipControl>,
     ) -> Result<Self> {
         let encoders = settings.encoders_for(capture.info());
         let sizes = settings.slot_sizes(capture.info(), encoders)?;
@@ -194,7 +225,7 @@ impl Session {
             }
             Run::Threads(Threads::start(pump, circle(slots, encoders), stage, settings, &shared, &mut notes)?)
         };
-        Ok(Self { run, info, clock, sizes, slots, cells, shared, taps, closed_taps, taps_out: 0, events, notes })
+        Ok(Self { run, info, clock, sizes, slots, cells, shared, taps, closed_taps, taps_out: 0, events, notes, clips })
     }
 
     /// What the source delivers.
@@ -255,6 +286,29 @@ impl Session {
         pushed.map_err(|_| Error::Setting(format!("{EVENTS_MAX} bookmarks wait already; try again")))?;
         self.shared.sink_wake.notify();
         Ok(())
+    }
+
+    /// Saves the last `pre` and the next `post` as a clip, from the next frame on; what became of it stands in
+    /// [`ClipControl::events`].
+    ///
+    /// # Errors
+    /// The session saves no clips (`.clips(directory)`), `pre` is longer than the history, or 16 requests wait already.
+    pub fn trigger(&self, label: &str, pre: Span, post: Span) -> Result<()> {
+        self.clip_control()?.trigger(label, pre, post)
+    }
+
+    /// Everything else about clips: save what is there, take events.
+    ///
+    /// # Errors
+    /// The session saves no clips.
+    pub fn clip_control(&self) -> Result<&ClipControl> {
+        let missing = || Error::Setting("this session saves no clips: begin it with `.clips(directory)`".into());
+        self.clips.as_ref().ok_or_else(missing)
+    }
+
+    /// Takes the handle on clips out, for what becomes of the last ones after [`stop`](Self::stop).
+    pub fn take_clip_control(&mut self) -> Option<ClipControl> {
+        self.clips.take()
     }
 
     /// Waits until the source has ended and everything has passed the sink, or for at most `within`; true when it has.

@@ -1,0 +1,57 @@
+//! What a clip saver is made for.
+
+use std::path::PathBuf;
+
+use super::plan::Overlap;
+use crate::time::Span;
+
+/// Settings of clips around events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipSettings {
+    /// Where clips go; made if it is not there.
+    pub directory: PathBuf,
+    /// How much time the history holds, and so the longest pre-roll. Default 30 s.
+    pub history: Span,
+    /// How much more may wait for the disk while a clip is written. Default 2 s.
+    pub reserve: Span,
+    /// What becomes of triggers while a clip is under way. Default: they extend it.
+    pub overlap: Overlap,
+    /// Bytes promised to each frame of the history; `None`: by the picture's size at quality 80.
+    pub frame_bytes: Option<usize>,
+    /// Forget the history once it was saved. Default false.
+    pub clear_on_save: bool,
+    /// Rules that trigger by themselves, with their pre- and post-roll.
+    pub rules: Vec<RuleSettings>,
+    /// A shell command that gets each finished clip's path as its argument, in a process of its own.
+    pub on_clip: Option<String>,
+    /// Floor of free space in the directory's file system, in bytes. Default 100 MB.
+    pub min_free_bytes: u64,
+}
+
+/// A rule and the clip that it asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleSettings {
+    /// Text of the rule; its grammar stands at [`trigger`](crate::trigger).
+    pub rule: String,
+    /// Time before the trigger.
+    pub pre: Span,
+    /// Time after it.
+    pub post: Span,
+}
+
+impl ClipSettings {
+    /// Clips in `directory`, everything else by default.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            history: Span::from_s(30),
+            reserve: Span::from_s(2),
+            overlap: Overlap::Extend,
+            frame_bytes: None,
+            clear_on_save: false,
+            rules: Vec::new(),
+            on_clip: None,
+            min_free_bytes: 100_000_000,
+        }
+    }
+}

@@ -76,8 +76,8 @@ impl Derived {
                 format!("the new results of frame #{sequence} do not fit together, or a mask is not in the side plane");
             return Err(Error::Setting(text));
         }
-        while let Some(event) = self.events.pop_if(|event| event.at <= frame.meta.captured_at) {
-            self.recorder.event(&event)?;
+        while self.events.last().is_some_and(|event| event.at <= frame.meta.captured_at) {
+            self.next_event()?;
         }
         self.recorder.add(&Frame { results, side, ..*frame })
     }
@@ -103,10 +103,14 @@ impl Derived {
     /// # Errors
     /// As [`Recorder::finish`].
     pub fn finish(&mut self) -> Result<Summary> {
-        while let Some(event) = self.events.pop() {
-            self.recorder.event(&event)?;
+        while !self.events.is_empty() {
+            self.next_event()?;
         }
         self.recorder.finish()
+    }
+
+    fn next_event(&mut self) -> Result<()> {
+        self.events.pop().map_or(Ok(()), |event| self.recorder.event(&event))
     }
 }
 

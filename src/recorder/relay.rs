@@ -144,8 +144,8 @@ fn serve(mut series: Series, shared: &Shared) -> Series {
                 shared.desk().opened = Some(opened);
                 shared.changed.notify_all();
             }
-            Request::Close(part) => series.close(part),
-            Request::Discard(part) => series.discard(part),
+            Request::Close(part) => series.close(*part),
+            Request::Discard(part) => Series::discard(*part),
             Request::End => return series,
         }
     }

@@ -129,8 +129,8 @@ impl Series {
     }
 
     /// Closes a file and adds up what it held.
-    pub fn close(&mut self, part: Box<Part>) {
-        let Part { path, output } = *part;
+    pub fn close(&mut self, part: Part) {
+        let Part { path, output } = part;
         let (kept, failure) = output.finish(&path);
         self.closed.kept.add(&kept);
         self.closed.paths.push(path);
@@ -140,8 +140,8 @@ impl Series {
     }
 
     /// Removes a file that was made ahead and never used.
-    pub fn discard(&mut self, part: Box<Part>) {
-        let Part { path, output } = *part;
+    pub fn discard(part: Part) {
+        let Part { path, output } = part;
         // Removed while it is still held, so that nobody else takes it for an abandoned recording.
         let _ = std::fs::remove_file(&path);
         drop(output);

@@ -181,7 +181,7 @@ impl Files {
                 // Closed first: what it had preallocated is then free for the next.
                 if let Some(old) = self.current.take() {
                     handed_over.add(&old.output.kept());
-                    series.close(old);
+                    series.close(*old);
                 }
                 series.open_next(now)
             }
@@ -201,7 +201,7 @@ impl Files {
         let _ = write_losses(&mut part, ledger);
         handed_over.add(&part.output.kept());
         match &mut self.maker {
-            Maker::Here(series) => series.close(part),
+            Maker::Here(series) => series.close(*part),
             Maker::Ahead(relay) => relay.close(part),
         }
     }

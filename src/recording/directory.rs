@@ -5,6 +5,8 @@
 //! opened without following or waiting, and counts as ours only by its first bytes. Whether somebody writes it, the
 //! lock of [`hold`](super::hold) tells. Memory does not depend on how many files there are.
 
+#![allow(clippy::unnecessary_cast, reason = "the fields of `stat` have other types on 32-bit machines")]
+
 use std::collections::BinaryHeap;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;

@@ -63,12 +63,15 @@ pub struct Summary {
     pub removed: u64,
     /// Why it took no more frames before it was told to finish.
     pub ended: Option<Ended>,
+    /// The first file that could not be closed cleanly, and why; it opens all the same and shows every frame before the
+    /// damage.
+    pub failure: Option<String>,
 }
 
 impl fmt::Display for Summary {
     /// `recordings/a.kinora: 300 frames, 412 detections, 0 dropped, 9.1 MB`, then whatever was out of the ordinary.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { paths, frames, detections, dropped, bytes, removed, ended } = self;
+        let Self { paths, frames, detections, dropped, bytes, removed, ended, failure } = self;
         if let Some(first) = paths.first() {
             write!(f, "{}", first.display())?;
             if paths.len() > 1 {
@@ -86,8 +89,11 @@ impl fmt::Display for Summary {
         if *removed > 0 {
             write!(f, "; {removed} older recordings were removed to make room")?;
         }
-        match ended {
-            Some(ended) => write!(f, "; {ended}"),
+        if let Some(ended) = ended {
+            write!(f, "; {ended}")?;
+        }
+        match failure {
+            Some(failure) => write!(f, "; {failure}"),
             None => Ok(()),
         }
     }

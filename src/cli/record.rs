@@ -196,6 +196,7 @@ struct RecordJson {
 fn finish(report: SessionReport, record: &Record, manner: Manner) -> Result<End, Failure> {
     let SessionReport { summary, status, source_error, sink_error } = report;
     let ended = summary.ended.map(|ended| ended.to_string()).or(sink_error.as_ref().map(ToString::to_string));
+    let ended = ended.or(summary.failure.clone());
     let lines = record.out == Target::Modlib(Place::Standard);
     let by_cause = Cause::ALL.into_iter().map(|cause| (cause.name(), status.lost_for(cause)));
     if manner.json && !lines {

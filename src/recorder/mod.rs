@@ -268,10 +268,11 @@ impl Recorder {
         let _ = files.tick(self.now);
     }
 
-    /// Writes what is pending, closes the file and tells what was kept. Calling it again gives the same answer.
+    /// Writes what is pending, closes the file and tells what was kept, and what went wrong with it ([`Summary::ended`],
+    /// [`Summary::failure`]). Calling it again gives the same answer.
     ///
     /// # Errors
-    /// A file could not be closed cleanly; it opens all the same and shows every frame before the damage.
+    /// There was no frame yet, and the first file cannot be made.
     pub fn finish(&mut self) -> Result<Summary> {
         if let Stage::Planned(_) = self.stage {
             // No frame came: an empty recording says so.
@@ -296,12 +297,10 @@ impl Recorder {
             bytes: closed.kept.bytes,
             removed: removed.files(),
             ended: self.ended,
+            failure: closed.failure,
         };
         self.stage = Stage::Finished(Box::new(summary.clone()));
-        match closed.failure {
-            Some(failure) => Err(failure),
-            None => Ok(summary),
-        }
+        Ok(summary)
     }
 
     fn lose(&mut self, frame: &Frame<'_>, cause: Cause) {

@@ -154,9 +154,9 @@ impl Output {
     }
 
     /// Closes the file. What it held counts also when it could not be closed cleanly.
-    pub fn finish(self, path: &Path) -> (Kept, Option<Error>) {
+    pub fn finish(self, path: &Path) -> (Kept, Option<String>) {
         let kept = self.kept();
-        let doing = |error: String| Error::Setting(format!("{}: {error}", path.display()));
+        let doing = |error: String| format!("{}: {error}", path.display());
         match self {
             Self::Kinora(writer) => match writer.finish() {
                 Ok(summary) => (Kept { bytes: summary.bytes, ..kept }, None),

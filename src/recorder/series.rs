@@ -48,8 +48,8 @@ pub struct Closed {
     pub paths: Vec<PathBuf>,
     /// Their sums.
     pub kept: Kept,
-    /// The first that could not be closed cleanly.
-    pub failure: Option<Error>,
+    /// The first that could not be closed cleanly, and why.
+    pub failure: Option<String>,
 }
 
 /// Makes and closes the files of one recording. Lives in the recorder, or in its thread when files are split.

@@ -19,8 +19,8 @@ use crate::time::{ClockPair, Span, Timestamp};
 
 /// Who makes and closes files.
 enum Maker {
-    /// The caller, when it happens. `None` only while a file is being replaced.
-    Here(Series),
+    /// The caller, when it happens.
+    Here(Box<Series>),
     /// A thread.
     Ahead(Relay),
 }
@@ -54,7 +54,7 @@ impl Files {
         let current = Some(series.open_first()?);
         let removed = series.removed();
         let splits = bytes_max.is_some() || span_max.is_some();
-        let maker = if ahead && splits { Maker::Ahead(Relay::start(series)?) } else { Maker::Here(series) };
+        let maker = if ahead && splits { Maker::Ahead(Relay::start(series)?) } else { Maker::Here(Box::new(series)) };
         Ok(Self { current, maker, bytes_max, span_max, first_at: None, asked: false, removed })
     }
 

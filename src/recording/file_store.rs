@@ -431,7 +431,6 @@ impl FileStore {
 
 impl Drop for FileStore {
     fn drop(&mut self) {
-        self.front.take_back(std::mem::replace(&mut self.hints, Lease::nothing()));
         // Every step goes back to the pager, which unmaps it.
         self.drain();
         if self.next_asked {
@@ -449,6 +448,8 @@ impl Drop for FileStore {
                 let _ = thread.join();
             }
         }
+        // Last: answers that came in until now were still told to followers.
+        self.front.take_back(std::mem::replace(&mut self.hints, Lease::nothing()));
     }
 }
 

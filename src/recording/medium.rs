@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{Advice, SeekFrom, fadvise, seek};
 
 /// Bytes that can be read at any place.
 pub trait Medium {
@@ -17,9 +18,13 @@ pub trait Medium {
     /// The system's answer.
     fn fill(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
 
-    /// The first place at or after `offset` that was ever written, as far as that is known; `bytes()` when there is none.
-    fn next_data(&self, offset: u64) -> u64 {
-        offset
+    /// Says whether reads will jump about. Then nothing is read ahead: what is read ahead of a place that was never written
+    /// counts as written afterwards.
+    fn expect_jumps(&self, _jumps: bool) {}
+
+    /// The first part at or after `offset` that was ever written, as far as that is known; empty, at `bytes()`, when there is none.
+    fn next_data(&self, offset: u64) -> Range<u64> {
+        offset..self.bytes()
     }
 }
 
@@ -69,12 +74,19 @@ impl Medium for FileMedium {
         Ok(filled)
     }
 
-    fn next_data(&self, offset: u64) -> u64 {
-        match seek(&self.file, SeekFrom::Data(offset)) {
-            Ok(data) => data.max(offset),
+    fn expect_jumps(&self, jumps: bool) {
+        let advice = if jumps { Advice::Random } else { Advice::Normal };
+        let _ = fadvise(&self.file, 0, None, advice);
+    }
+
+    fn next_data(&self, offset: u64) -> Range<u64> {
+        let start = match seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(data) => data.clamp(offset, self.bytes.max(offset)),
             Err(rustix::io::Errno::NXIO) => self.bytes,
             Err(_) => offset,
-        }
+        };
+        let hole = seek(&self.file, SeekFrom::Hole(start)).unwrap_or(self.bytes);
+        start..hole.clamp(start, self.bytes.max(start))
     }
 }
 

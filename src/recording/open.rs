@@ -112,6 +112,13 @@ impl Opened {
 /// # Errors
 /// It is not a recording that this build reads.
 pub fn open<M: Medium>(medium: &M) -> Result<Opened, OpenError> {
+    medium.expect_jumps(true);
+    let opened = find(medium);
+    medium.expect_jumps(false);
+    opened
+}
+
+fn find<M: Medium>(medium: &M) -> Result<Opened, OpenError> {
     let mut window = Window::default();
     let (geometry, front_damaged) = find_geometry(medium, &mut window)?;
     let mut opening = Opening { medium, window, geometry, totals: Totals::default(), header: None };
@@ -175,8 +182,10 @@ fn search_geometry<M: Medium>(medium: &M, window: &mut Window) -> Option<Geometr
     let mut block = vec![0; 1 << 20];
     let mut at = 0;
     while at < medium.bytes() {
-        at = medium.next_data(at) & !63;
-        let filled = medium.fill(at, &mut block).unwrap_or(0);
+        let data = medium.next_data(at);
+        at = data.start & !63;
+        let want = data.end.saturating_sub(at).min(block.len() as u64) as usize;
+        let filled = medium.fill(at, &mut block[..want]).unwrap_or(0);
         let places = block[..filled].chunks_exact(64).enumerate();
         for (i, _) in places.filter(|(_, bytes)| load::looks_like(bytes, &SESSION_KINDS)) {
             if let Some(geometry) = geometry_at(medium, window, at + i as u64 * 64) {

@@ -19,6 +19,9 @@ fn main() -> ExitCode {
     let matches = grammar.clone().get_matches();
     let typed = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let manner = Manner::of_this_process(typed.global.json, typed.global.quiet);
+    if let Err(error) = kinora::recording::guard_mapped_files() {
+        manner.warn(format_args!("a recording that is cut short while it is open will end the command: {error}"));
+    }
     cli::output::start_log(typed.global.verbose, manner);
     let end = settings(&grammar, &matches).and_then(|settings| match typed.global.print_config {
         true => cli::print_config::run(&settings, manner),

@@ -79,6 +79,15 @@ impl Face {
         Ok(())
     }
 
+    /// The list of keys, on and off.
+    pub fn toggle_help(&mut self) -> Result<(), Failure> {
+        if let Some(screen) = &mut self.screen {
+            self.results.bytes(screen.toggle_help().as_bytes())?;
+            self.results.flush()?;
+        }
+        Ok(())
+    }
+
     /// Gives the terminal back.
     pub fn leave(&mut self) -> io::Result<()> {
         if self.screen.take().is_some() {

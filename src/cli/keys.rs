@@ -20,10 +20,21 @@ pub enum Wish {
     Redraw,
 }
 
-/// What `?` shows.
-pub const HELP: &str = "space pause   left/right step 1, with shift 10   home/end first/last   up/down faster/slower   \
-                        - reverse   i/o in/out point   c clear them   l loop   m bookmark   n/p next/previous bookmark   \
-                        ? help   q end";
+/// What `?` shows, over the picture.
+pub const HELP: [&str; 12] = [
+    "space        pause, go on",
+    "left, right  pause and step 1, with shift 10",
+    "home, end    first, last frame",
+    "up, down     faster, slower",
+    "-            the other direction",
+    "i, o         in point, out point",
+    "c            no in and out point",
+    "l            loop",
+    "m            bookmark (printed at the end)",
+    "n, p         next, previous bookmark",
+    "?            this list, on and off",
+    "q, esc       end",
+];
 
 /// The keyboard of the terminal, without line editing and echo until dropped. Signals by keys (Ctrl-C) stay.
 pub struct Keys {

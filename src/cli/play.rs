@@ -16,7 +16,7 @@ use super::end::{End, Failure};
 use super::face::Face;
 use super::jpeg_stream::JpegStream;
 use super::json::Ns;
-use super::keys::{HELP, Keys, Wish};
+use super::keys::{Keys, Wish};
 use super::open;
 use super::output::Manner;
 use super::stop::Stop;
@@ -137,7 +137,7 @@ impl<T: Timeline> Show<T> {
 
     /// Waits for the frame's deadline and shows it.
     fn next_frame(&mut self, index: u64, manner: Manner) -> Result<(), Failure> {
-        let status = if self.face.has_screen() { self.status() } else { String::new() };
+        let status = if self.face.has_screen() { self.status(index) } else { String::new() };
         match self.player.next(&*self.clock) {
             Ok(Some(frame)) => {
                 let offset = self.index.as_ref().and_then(|reader| reader.frame_offset(index));
@@ -164,11 +164,21 @@ impl<T: Timeline> Show<T> {
         match wish {
             Wish::Player(command) => self.player.command(command, self.clock.now()),
             Wish::Bookmark => self.bookmark(),
-            Wish::Help => return self.face.say(HELP),
-            Wish::Redraw => self.player.command(Command::Step(0), self.clock.now()),
+            Wish::Help => {
+                self.face.toggle_help()?;
+                self.redraw();
+            }
+            Wish::Redraw => self.redraw(),
         }
-        let status = self.status();
+        let status = self.status(self.player.transport().current().unwrap_or(0));
         self.face.say(&status)
+    }
+
+    /// Shows a still picture once more; one that moves is drawn anew anyway.
+    fn redraw(&mut self) {
+        if self.player.transport().is_paused() {
+            self.player.command(Command::Step(0), self.clock.now());
+        }
     }
 
     fn bookmark(&mut self) {
@@ -179,9 +189,8 @@ impl<T: Timeline> Show<T> {
     }
 
     /// `▶ 1/2   frame 12 of 600   0.4 s of 20.0 s   loop   ? keys`.
-    fn status(&self) -> String {
+    fn status(&self, current: u64) -> String {
         let (transport, timeline) = (self.player.transport(), self.player.timeline());
-        let current = transport.current().unwrap_or(0);
         let time = |index: u64| timeline.captured_at(index).unwrap_or_default();
         let (start, len) = (time(0), timeline.len());
         let mark = |name: &str, place: Option<u64>| place.map_or(String::new(), |place| format!("   {name} {place}"));

@@ -4,6 +4,8 @@ use crossterm::terminal;
 use kinora::draw;
 use kinora::{Frame, frame::PixelFormat};
 
+use super::keys::HELP;
+
 /// Enters and leaves the terminal's second screen; hides and shows the cursor.
 pub const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
 pub const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
@@ -17,6 +19,7 @@ pub struct Screen {
     pixels: Vec<u8>,
     text: String,
     size: (u16, u16),
+    help: bool,
 }
 
 impl Screen {
@@ -27,6 +30,7 @@ impl Screen {
         self.text.push_str(if size == self.size { "\x1b[H" } else { "\x1b[2J\x1b[H" });
         self.size = size;
         self.picture(frame, size);
+        self.list_keys();
         self.last_line(status);
         &self.text
     }
@@ -36,6 +40,20 @@ impl Screen {
         self.text.clear();
         self.last_line(status);
         &self.text
+    }
+
+    /// Shows the list of keys over the picture, or takes it away with the next frame.
+    pub fn toggle_help(&mut self) -> &str {
+        self.help = !self.help;
+        self.text.clear();
+        self.list_keys();
+        &self.text
+    }
+
+    fn list_keys(&mut self) {
+        for (line, key) in HELP.iter().enumerate().filter(|_| self.help) {
+            self.text.push_str(&format!("\x1b[{};3H {key:<46}", line + 2));
+        }
     }
 
     fn picture(&mut self, frame: &Frame<'_>, (columns, lines): (u16, u16)) {

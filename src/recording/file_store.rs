@@ -462,17 +462,19 @@ fn start(mut pager: Box<Pager>, shared: Arc<Shared>) -> io::Result<Link> {
     let (mut answer, answers) = rtrb::RingBuffer::new(RING);
     let thread = std::thread::Builder::new().name("kinora-pages".into()).spawn(move || {
         loop {
+            // Asked first: commands that came before it are still done.
+            let stop = shared.stop.load(Ordering::Acquire);
             while let Ok(command) = asked.pop() {
                 if let Some(done) = pager.run(command) {
                     // The appender has at most one question of each kind open.
                     let _ = answer.push(done);
                 }
             }
-            let more = pager.prefault(shared.position.load(Ordering::Acquire));
-            shared.prefaulted.store(pager.prefaulted(), Ordering::Relaxed);
-            if shared.stop.load(Ordering::Acquire) {
+            if stop {
                 return;
             }
+            let more = pager.prefault(shared.position.load(Ordering::Acquire));
+            shared.prefaulted.store(pager.prefaulted(), Ordering::Relaxed);
             if !more && asked.is_empty() {
                 std::thread::park();
             }

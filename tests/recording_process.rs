@@ -190,6 +190,20 @@ impl SmallDisk {
     }
 }
 
+impl SmallDisk {
+    /// ext2, where nothing can be allocated ahead (as on vfat and exFAT).
+    fn without_fallocate(directory: &Path, image: &Path) -> Option<Self> {
+        std::fs::File::create(image).unwrap().set_len(24 << 20).unwrap();
+        let made = Command::new("mkfs.ext2").arg("-q").arg(image).status().is_ok_and(|status| status.success());
+        let mount = || Command::new("mount").args(["-o", "loop"]).arg(image).arg(directory).status();
+        if made && mount().is_ok_and(|status| status.success()) {
+            return Some(Self(directory.to_owned()));
+        }
+        eprintln!("skipped: mounting an ext2 image needs root, mkfs.ext2 and loop devices");
+        None
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(&self.0).status();
@@ -221,6 +235,28 @@ fn a_full_disk_ends_the_recording_cleanly_with_every_frame_readable() {
         assert_frames(&mut reader, frames);
         std::fs::remove_file(&path).unwrap();
     }
+}
+
+#[test]
+fn where_nothing_can_be_allocated_ahead_zeros_are_written_ahead() {
+    let (directory, images) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let image = images.path().join("ext2");
+    let Some(disk) = SmallDisk::without_fallocate(directory.path(), &image) else { return };
+    let path = disk.0.join("a.kinora");
+    let mut writer = create(&path, &settings()).unwrap();
+    let mut slot = slot();
+    let mut frames = 0;
+    let full = loop {
+        fill(&mut slot, frames);
+        match writer.append(&slot.frame(None), SystemClock.pair()) {
+            Ok(_) => frames += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, AppendError::Full { .. }), "{full:?}");
+    assert!(frames * JPEG_BYTES as u64 > 15_000_000, "{frames} frames on 24 MiB");
+    assert_eq!(writer.finish().unwrap().frames, frames);
+    assert_frames(&mut Reader::open(&path).unwrap(), frames);
 }
 
 #[test]

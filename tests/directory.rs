@@ -262,6 +262,19 @@ fn a_total_size_holds_and_only_the_oldest_closed_recordings_of_ours_go() {
 }
 
 #[test]
+fn a_closed_file_is_let_go_of_however_fast_files_follow_each_other() {
+    let top = tempfile::tempdir().unwrap();
+    let mut recorder = raw(top.path()).split_size(1 << 20).split_time(Span::from_ms(60)).create().unwrap();
+    assert_eq!(add(&mut recorder, 0, 200), Added::Kept);
+    let summary = recorder.finish().unwrap();
+    assert_eq!((summary.paths.len(), summary.frames), (100, 200));
+    for path in &summary.paths {
+        let file = std::fs::File::open(path).unwrap();
+        assert!(kinora::recording::hold::hold(&file).unwrap(), "{} is still held", path.display());
+    }
+}
+
+#[test]
 fn two_recorders_share_a_directory_with_a_total_size_and_neither_loses_what_it_writes() {
     let top = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {

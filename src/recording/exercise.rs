@@ -82,7 +82,7 @@ pub fn operations(steering: &[u8]) {
             0 => failed |= writer.sync().is_err(),
             1 => {
                 let step = Span::from_ms(steering.word() as i64);
-                now.wall = now.wall + step;
+                now.wall += step;
                 failed |= matches!(writer.tick(now), Err(AppendError::Poisoned { .. }));
             }
             2 => {

@@ -97,6 +97,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
+#[allow(clippy::large_enum_variant, reason = "one for each recording, made once and not moved")]
 enum Link {
     Inline { pager: Box<Pager>, answers: Deque<Answer, RING> },
     Thread { commands: rtrb::Producer<Command>, answers: rtrb::Consumer<Answer>, thread: Option<JoinHandle<()>> },

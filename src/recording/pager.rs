@@ -322,6 +322,7 @@ fn growth_error(errno: Errno, from: u64) -> StoreError {
 /// be answered with a deadly signal.
 fn size_limit(file: &File) -> u64 {
     let process = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    #[allow(clippy::unnecessary_cast, reason = "the type of `f_type` differs between architectures")]
     let vfat = fstatfs(file).is_ok_and(|fs| fs.f_type as i64 == MSDOS_SUPER_MAGIC);
     if vfat { process.min(VFAT_FILE_BYTES_MAX) } else { process }.min(i64::MAX as u64)
 }

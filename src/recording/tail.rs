@@ -18,6 +18,7 @@ use crate::sys::map::HintMap;
 use crate::sys::signal::is_guarding;
 
 /// What following gave.
+#[allow(clippy::large_enum_variant, reason = "a box for each record would allocate")]
 #[derive(Debug)]
 pub enum Followed<'a> {
     /// The next record.

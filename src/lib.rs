@@ -41,7 +41,7 @@ pub mod jpeg_header;
 pub mod mjpeg;
 pub mod replay;
 #[cfg(feature = "std")]
-mod ring;
+pub mod ring;
 #[cfg(feature = "std")]
 pub mod slot;
 pub mod snapshot;
@@ -59,7 +59,7 @@ pub mod source;
 #[cfg(feature = "std")]
 mod sys;
 #[cfg(feature = "std")]
-mod wake;
+pub mod wake;
 
 // -- assembly
 #[cfg(feature = "std")]

@@ -85,12 +85,11 @@ fn push(ring: &mut Out, slot: Box<Slot>) {
 }
 
 fn take(ring: &mut In) -> Taken {
-    // Asked before looking: if the other end left after its last push, that push is visible now.
-    let abandoned = ring.is_abandoned();
     match ring.pop() {
         Ok(slot) => Taken::Slot(slot),
-        Err(_) if abandoned => Taken::Ended,
-        Err(_) => Taken::Empty,
+        Err(_) if !ring.is_abandoned() => Taken::Empty,
+        // The other end left: its last push is visible now, if it came after the look above.
+        Err(_) => ring.pop().map_or(Taken::Ended, Taken::Slot),
     }
 }
 

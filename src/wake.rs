@@ -51,7 +51,7 @@ impl Wake {
     /// Cost: a fence and a load; one system call if the thread sleeps. Never blocks.
     pub fn notify(&self) {
         fence(Ordering::SeqCst);
-        if self.state.load(Ordering::Relaxed) == ASLEEP && self.state.swap(AWAKE, Ordering::Relaxed) == ASLEEP {
+        if self.state.load(Ordering::Relaxed) == ASLEEP && self.state.swap(AWAKE, Ordering::AcqRel) == ASLEEP {
             self.futex_wake();
         }
     }
@@ -64,7 +64,8 @@ impl Wake {
         if ready() {
             return true;
         }
-        self.state.store(ASLEEP, Ordering::Relaxed);
+        // An exchange, not a store: a late exchange of an earlier `notify` is then ordered before it for every thread.
+        self.state.swap(ASLEEP, Ordering::AcqRel);
         fence(Ordering::SeqCst);
         if !ready() {
             self.futex_wait(within);

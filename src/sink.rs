@@ -49,7 +49,8 @@ impl std::error::Error for Ended {}
 /// What a sink kept, for the last line of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The files that were written, oldest first; empty for a sink without files.
+    /// The files that were written, oldest first, without those that had to go again to make room; empty for a sink without
+    /// files.
     pub paths: Vec<PathBuf>,
     /// Frames kept.
     pub frames: u64,

@@ -288,7 +288,10 @@ impl Recorder {
             Stage::Planned(_) => unreachable!("begun above"),
         };
         let removed = files.removed();
-        let closed = files.finish(&mut self.ledger)?;
+        let mut closed = files.finish(&mut self.ledger)?;
+        if removed.files() > 0 {
+            closed.paths.retain(|path| path.exists());
+        }
         let summary = Summary {
             paths: closed.paths,
             frames: closed.kept.frames,

@@ -34,7 +34,11 @@ fn main() -> ExitCode {
 fn settings(grammar: &clap::Command, matches: &clap::ArgMatches) -> Result<Settings, Failure> {
     let layers = Layers::of_this_machine().map_err(Failure::Usage)?;
     let typed = matches.subcommand().and_then(|(name, sub)| Some((grammar.find_subcommand(name)?, sub)));
-    Ok(typed.map(|(command, sub)| Settings::gather(command, sub, &layers)).unwrap_or_default())
+    let settings = typed.map(|(command, sub)| Settings::gather(command, sub, &layers)).unwrap_or_default();
+    for (key, setting) in settings.iter() {
+        tracing::debug!("{key} = {} ({})", setting.text, setting.origin);
+    }
+    Ok(settings)
 }
 
 fn run(command: Command, manner: Manner) -> Result<End, Failure> {

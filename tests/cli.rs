@@ -1,5 +1,6 @@
 //! The built command with good and bad input: exit codes, what goes to which stream, settings from all their layers, signals,
 //! closed pipes.
+#![cfg(all(feature = "cli", feature = "jpeg"))]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -374,6 +375,29 @@ fn bare_play_takes_the_newest_recording() {
 }
 
 #[test]
+fn a_disk_without_room_is_told_with_its_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "record --source virtual --frames 5 --min-free 1000TB --out f.kinora";
+    fails(folder.path(), line, 1, &["f.kinora", "--min-free"]);
+    assert!(!folder.path().join("f.kinora").exists());
+}
+
+#[test]
+fn a_long_recording_is_split_and_its_directory_kept_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "record --json --clock manual --source virtual:size=320x240 --frames 90 --format raw --split-size 4MiB \
+                --keep-size 12MiB --out rec";
+    let output = run(folder.path(), &line.split_whitespace().collect::<Vec<_>>().join(" "));
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((report["frames"].as_u64(), report["dropped"].as_u64()), (Some(90), Some(0)));
+    assert!(report["removed"].as_u64() > Some(0), "{report}");
+    let files = std::fs::read_dir(folder.path().join("rec")).unwrap();
+    let total: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(total <= 12 << 20, "{total} bytes in the directory");
+}
+
+#[test]
 fn the_budget_grows_with_the_picture() {
     let folder = tempfile::tempdir().unwrap();
     let total = |line: &str| {
@@ -382,6 +406,7 @@ fn the_budget_grows_with_the_picture() {
     };
     assert!(total("memory --source virtual --size 1280x720 --json") > total("memory --source virtual --json"));
     assert!(succeeds(folder.path(), "memory --source virtual").contains("slots: pixels"));
+    assert!(succeeds(folder.path(), "memory").contains("file: mapped window"), "no camera is needed to ask");
 }
 
 /// Waits until a recording has bytes of a frame.

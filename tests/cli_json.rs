@@ -1,4 +1,5 @@
 //! Every `--json` output against the tables of docs/json.md: no field may be missing here or there.
+#![cfg(all(feature = "cli", feature = "jpeg"))]
 
 use std::collections::BTreeSet;
 use std::path::Path;

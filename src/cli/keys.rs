@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use kinora::playback::Command;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +42,11 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// `None` when standard input is no terminal: then there are no keys.
+    /// `None` when standard input is no terminal, or one that another program of the shell is using: then there are no
+    /// keys. (Whoever changes a terminal from the background is stopped by the kernel.)
     pub fn of_terminal() -> Option<Self> {
         let stdin = rustix::stdio::stdin();
+        tcgetpgrp(stdin).ok().filter(|&group| group == rustix::process::getpgrp())?;
         let before = tcgetattr(stdin).ok()?;
         let mut now = before.clone();
         now.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);

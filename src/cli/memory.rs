@@ -1,6 +1,8 @@
 //! `kinora memory`: where the memory goes with given settings.
 
 use kinora::budget::{self, Region};
+use kinora::frame::{PictureInfo, PixelFormat};
+use kinora::source::SourceInfo;
 use serde::Serialize;
 
 use super::command::{EngineChoice, SourceChoice};
@@ -26,13 +28,13 @@ struct RegionJson {
 
 /// Prints the budget of recording this source.
 pub fn run(choice: &SourceChoice, engine: &EngineChoice, manner: Manner) -> Result<End, Failure> {
-    let capture = source::open(choice)?;
-    let regions = budget::recording(capture.info(), &source::engine(engine))?;
+    let info = info(choice)?;
+    let regions = budget::recording(&info, &source::engine(engine))?;
     let total_bytes = regions.iter().map(Region::total).sum();
     let mut results = Results::new();
     if manner.json {
         let row = |region: Region| RegionJson { total_bytes: region.total(), region };
-        let source = capture.info().name.to_string();
+        let source = info.name.to_string();
         results.json(&MemoryJson { source, regions: regions.into_iter().map(row).collect(), total_bytes })?;
     } else {
         results.line(format_args!("{:<30} {:>5} {:>10} {:>10}  why; when full", "region", "count", "each", "total"))?;
@@ -47,4 +49,19 @@ pub fn run(choice: &SourceChoice, engine: &EngineChoice, manner: Manner) -> Resu
     }
     results.flush()?;
     Ok(End::Done)
+}
+
+/// What the source delivers; without any camera, what one of that size and rate would.
+fn info(choice: &SourceChoice) -> Result<SourceInfo, Failure> {
+    match source::open(choice) {
+        Ok(capture) => Ok(capture.info().clone()),
+        Err(Failure::Failed(_)) if choice.name == "auto" => {
+            let mut info = SourceInfo::new("a camera");
+            let (width, height) = choice.size;
+            info.picture = Some(PictureInfo::packed(PixelFormat::Bgr888, width, height));
+            info.frame_rate = choice.fps;
+            Ok(info)
+        }
+        Err(failure) => Err(failure),
+    }
 }

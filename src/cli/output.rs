@@ -109,7 +109,7 @@ impl Progress {
     pub fn new(manner: Manner) -> Self {
         let bar = (!manner.quiet && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-            bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
         let last = if manner.quiet { None } else { Some(Instant::now()) };
@@ -120,7 +120,6 @@ impl Progress {
     pub fn show(&mut self, text: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
             bar.set_message(text());
-            bar.tick();
         } else if let Some(last) = self.last.filter(|last| last.elapsed() >= PLAIN_EVERY) {
             self.last = Some(last + PLAIN_EVERY);
             say(&text());

@@ -27,6 +27,7 @@ pub fn run(play: Play, manner: Manner) -> Result<End, Failure> {
     let stop = Stop::on_signals()?;
     let file = play.file.clone().map_or_else(|| open::newest(Path::new("recordings")), Ok)?;
     let playback = open::playback(&file, manner)?;
+    tracing::info!("{} frames of {}: {:?}", playback.len(), file.display(), playback.info());
     let broken = !playback.notes().is_empty();
     // The player hands out frames, not places in the file; those are in the recording's index.
     let index = (play.print == Some(Print::Json)).then(|| Reader::open(&file).ok()).flatten();

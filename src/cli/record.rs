@@ -42,6 +42,7 @@ pub fn run(record: Record, manner: Manner) -> Result<End, Failure> {
     let capture = source::open(&record.source)?.clock(Arc::clone(&clock)).settings(settings(&record));
     let path = SharedPath::default();
     let session = session(capture, &record, clock, &path)?;
+    tracing::info!("{:?}", session.info());
     for note in session.notes() {
         manner.warn(note);
     }
@@ -195,7 +196,8 @@ struct RecordJson {
 /// What was recorded, what was lost, and how to play it.
 fn finish(report: SessionReport, record: &Record, manner: Manner) -> Result<End, Failure> {
     let SessionReport { summary, status, source_error, sink_error } = report;
-    let ended = summary.ended.map(|ended| ended.to_string()).or(sink_error.as_ref().map(ToString::to_string));
+    let ended = summary.ended.map(|ended| ended.to_string()).or_else(|| summary.failure.clone());
+    let ended = ended.or_else(|| sink_error.as_ref().map(ToString::to_string));
     let ended = ended.or(summary.failure.clone());
     let lines = record.out == Target::Modlib(Place::Standard);
     let by_cause = Cause::ALL.into_iter().map(|cause| (cause.name(), status.lost_for(cause)));

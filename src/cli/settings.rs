@@ -39,8 +39,17 @@ const KEYS: [&str; 24] = [
     "iou",
 ];
 
-/// Variables of the project's own tests and scripts, which are no settings.
-const NOT_SETTINGS: [&str; 2] = ["KINORA_SHARED", "KINORA_REQUIRE_SHARED"];
+/// How variables of the project's own tests and scripts begin, which are no settings.
+const NOT_SETTINGS: [&str; 8] = [
+    "KINORA_BENCH_",
+    "KINORA_MALLOC_",
+    "KINORA_REQUIRE_",
+    "KINORA_SHARED",
+    "KINORA_TEST_",
+    "KINORA_VENV",
+    "KINORA_VM",
+    "KINORA_WRITE_GOLDEN",
+];
 
 /// Where a value was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +138,7 @@ impl Layers {
 
     fn add_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), String> {
         for (name, text) in variables {
-            if NOT_SETTINGS.contains(&name.as_str()) {
+            if NOT_SETTINGS.iter().any(|&start| name.starts_with(start)) {
                 continue;
             }
             let key = name.trim_start_matches("KINORA_").to_ascii_lowercase().replace('_', "-");
@@ -267,6 +276,24 @@ mod tests {
         assert!(Layers::default().add_environment([("KINORA_QUALTY".into(), "3".into())].into_iter()).is_err());
         assert!(Layers::default().add_file(Path::new("x"), "quality = [1]").is_err());
         assert!(Layers::default().add_file(Path::new("x"), "quality = ").is_err());
+    }
+
+    #[test]
+    fn variables_of_the_projects_own_scripts_do_not_disturb_the_command() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let files =
+            ["scripts", "benches"].iter().filter_map(|folder| std::fs::read_dir(root.join(folder)).ok()).flatten();
+        let mut found = 0;
+        for text in files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok()) {
+            for rest in text.split("KINORA_").skip(1) {
+                let end = rest.find(|c: char| !(c.is_ascii_uppercase() || c == '_')).unwrap_or(rest.len());
+                let name = format!("KINORA_{}", &rest[..end]);
+                let layers = Layers::default().add_environment([(name.clone(), "1".to_owned())].into_iter());
+                assert_eq!(layers, Ok(()), "{name}");
+                found += 1;
+            }
+        }
+        assert!(found > 0, "the scripts name variables");
     }
 
     #[test]

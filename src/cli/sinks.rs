@@ -53,6 +53,14 @@ impl FrameSink for Named {
         FrameSink::event(&mut self.recorder, event)
     }
 
+    fn idle(&mut self) {
+        FrameSink::idle(&mut self.recorder);
+    }
+
+    fn bytes_written(&self) -> u64 {
+        FrameSink::bytes_written(&self.recorder)
+    }
+
     fn finish(&mut self) -> Result<Summary> {
         FrameSink::finish(&mut self.recorder)
     }
@@ -100,6 +108,10 @@ impl FrameSink for Lines {
 
     fn event(&mut self, _: &Event) -> Result<()> {
         Ok(())
+    }
+
+    fn bytes_written(&self) -> u64 {
+        self.summary.bytes
     }
 
     fn finish(&mut self) -> Result<Summary> {

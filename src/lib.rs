@@ -11,6 +11,26 @@
 //!                     recording ─► player (paced) ─► caller · terminal · JSON · modlib
 //! ```
 //!
+//! ```no_run
+//! use kinora::prelude::*;
+//!
+//! fn main() -> kinora::Result<()> {
+//!     let mut source = kinora::open_source("auto")?;
+//!     let mut recorder = Recorder::create("recordings")?; // makes the directory; a dated name
+//!     let mut stream = source.start()?; // dropping it stops the source
+//!     while let Some(frame) = stream.next()? {
+//!         // Lends a slot, no copy.
+//!         recorder.add(&frame)?; // an outcome, never a panic, never exit()
+//!         let seen = frame.detections().above(0.4) & frame.detections().label("person");
+//!         for d in seen.iter() {
+//!             println!("{:?} {:.2}", d.bbox, d.confidence);
+//!         }
+//!     }
+//!     println!("{}", recorder.finish()?); // path, frames, detections, dropped
+//!     Ok(())
+//! }
+//! ```
+//!
 //! A *slot* is the preallocated memory of one frame; slots travel the circle by ownership, bytes do not move. A *source*
 //! fills slots. The *sink* copies each frame once into the *recording* (a file) and gives the slot back. *Playback* is
 //! paced output of a recording; a *drop* is a frame that a full ring refused; a *gap* is a missing sequence number;

@@ -492,3 +492,35 @@ fn wishes_that_the_system_refuses_are_notes_and_the_stream_runs() {
     }
     assert_eq!(counted.into_inner(), 5);
 }
+
+#[test]
+fn the_first_program_of_the_documentation_records_every_frame() {
+    fn program(source: &str, directory: &std::path::Path) -> kinora::Result<Summary> {
+        let mut source = kinora::open_source(source)?;
+        let mut recorder = Recorder::create(directory)?;
+        let mut stream = source.start()?;
+        let mut persons = 0;
+        while let Some(frame) = stream.next()? {
+            let _ = recorder.add(&frame)?;
+            let seen = frame.detections().above(0.4) & frame.detections().label("person");
+            persons += seen.iter().filter(|d| d.confidence > 0.4).count();
+        }
+        assert_eq!(persons, 2 * 25, "two of the five shapes are persons");
+        recorder.finish()
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let format = if cfg!(feature = "jpeg") { "bgr" } else { "none" };
+    let source = format!("virtual:seed=7,size=64x48,frames=25,paced=false,format={format}");
+    let summary = program(&source, folder.path()).unwrap();
+    assert_eq!((summary.frames, summary.detections, summary.dropped), (25, 125, 0));
+    // What was recorded is a source again, at its own pace or, on a manual clock, at once.
+    let path = summary.paths[0].to_str().unwrap();
+    let clock = Arc::new(ManualClock::new(ClockPair::default()));
+    let mut again = open_source(path).unwrap().clock(clock).start().unwrap();
+    let mut frames = 0;
+    while let Some(frame) = again.next().unwrap() {
+        assert_eq!((frame.meta.sequence, frame.detections().len()), (frames, 5));
+        frames += 1;
+    }
+    assert_eq!(frames, 25);
+}

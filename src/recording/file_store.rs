@@ -24,6 +24,8 @@ use crate::sys::map::{Lease, StepMap};
 const RING: usize = 16;
 /// Between two looks at a file that does not grow in time.
 const WAIT: Duration = Duration::from_micros(200);
+/// Bytes appended between two looks of the pager at what is ready, at most.
+const WAKE_BYTES_MAX: u64 = 1 << 20;
 /// Permissions of a recording: people are in it.
 const MODE: u32 = 0o640;
 
@@ -194,7 +196,7 @@ impl FileStore {
             front,
             step_bytes: geometry.step_bytes,
             page_bytes: geometry.page_bytes.into(),
-            wake_bytes: (settings.prefault_bytes / 4).max(1),
+            wake_bytes: (settings.prefault_bytes / 4).clamp(1, WAKE_BYTES_MAX),
             woken_at: 0,
             current,
             next: None,

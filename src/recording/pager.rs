@@ -17,6 +17,9 @@ use crate::sys::map::{Lease, StepMap};
 const MAPS_MAX: usize = 4;
 /// Bytes prefaulted between two looks at the commands.
 const PREFAULT_CHUNK_BYTES: u64 = 256 << 10;
+/// Bytes ahead that are looked at once more just before they are needed: the kernel may have written prefaulted pages back
+/// since (many dirty pages on the machine), and the next write to such a page faults again.
+const NEAR_BYTES: u64 = 4 << 20;
 /// Bytes written at a time where nothing can be allocated ahead.
 const ZEROS_BYTES: usize = 256 << 10;
 /// `statfs` type of vfat, from `linux/magic.h`.
@@ -76,6 +79,7 @@ pub struct Pager {
     grown: u64,
     synced: u64,
     prefaulted: u64,
+    near: u64,
     /// A step was unmapped before it was synced.
     unmapped_dirty: bool,
     maps: heapless::Vec<Mapped, MAPS_MAX>,
@@ -100,6 +104,7 @@ impl Pager {
             grown: 0,
             synced: 0,
             prefaulted: 0,
+            near: 0,
             unmapped_dirty: false,
             maps: heapless::Vec::new(),
         }
@@ -141,18 +146,35 @@ impl Pager {
         })
     }
 
-    /// Prefaults some more when less than asked for is ready beyond `position`. True when there is more to do.
+    /// Prefaults some more when less than asked for is ready beyond `position`: first what is needed soon, again. True when
+    /// there is more to do.
     pub fn prefault(&mut self, position: u64) -> bool {
-        let from = self.prefaulted.max(position) & !(self.page_bytes - 1);
+        let near_until = (position + NEAR_BYTES.min(self.prefault_bytes)).min(self.prefaulted);
+        if let Some(to) = self.populate(self.near.max(position), near_until) {
+            self.near = to;
+            return true;
+        }
         let until = (position + self.prefault_bytes).min(self.grown);
+        match self.populate(self.prefaulted.max(position), until) {
+            None => false,
+            Some(to) => {
+                self.prefaulted = to;
+                to < until
+            }
+        }
+    }
+
+    /// Makes the first pages of `from..until` present and writable; `None` when there is none. Returns how far it came.
+    fn populate(&self, from: u64, until: u64) -> Option<u64> {
+        let from = from & !(self.page_bytes - 1);
         if from >= until {
-            return false;
+            return None;
         }
         let step = from / self.step_bytes;
         let step_start = step * self.step_bytes;
         let to = until.min(from + PREFAULT_CHUNK_BYTES).min(step_start + self.step_bytes);
         let to = round_up(to, self.page_bytes).min(self.grown);
-        let Some(mapped) = self.maps.iter().find(|mapped| mapped.step == step) else { return false };
+        let mapped = self.maps.iter().find(|mapped| mapped.step == step)?;
         if mapped.map.populate((from - step_start) as usize, (to - step_start) as usize).is_err() {
             // Before Linux 5.14: reading puts the pages into the cache; the append then only maps them.
             let mut byte = [0];
@@ -160,8 +182,7 @@ impl Pager {
                 let _ = self.file.read_at(&mut byte, page);
             }
         }
-        self.prefaulted = to;
-        to < until
+        Some(to)
     }
 
     fn open(&mut self, step: u64, least: u64) -> Result<(u64, Lease), StoreError> {

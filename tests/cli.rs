@@ -108,6 +108,11 @@ fn a_file_that_is_missing_or_foreign_is_exit_1_and_is_named() {
         fails(folder.path(), &format!("{command} text.txt"), 1, &["text.txt"]);
         fails(folder.path(), &format!("{command} empty.kinora"), 1, &["empty.kinora"]);
     }
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    for command in ["info", "cat", "verify", "tail", "play"] {
+        fails(folder.path(), &format!("{command} folder"), 1, &["folder is a directory"]);
+    }
+    fails(folder.path(), "import folder -o x.kinora", 1, &["folder is a directory"]);
     fails(folder.path(), "export gone.kinora --to json -o x.json", 1, &["gone.kinora"]);
     fails(folder.path(), "repair gone.kinora -o x.kinora", 1, &["gone.kinora"]);
     fails(folder.path(), "import gone.json -o x.kinora", 1, &["gone.json"]);
@@ -162,6 +167,7 @@ fn record_play_verify_and_exchange_form_a_chain() {
     succeeds(folder, "diff a.kinora d.kinora");
     succeeds(folder, "record -q --clock manual --source a.json --out e.kinora");
     succeeds(folder, "diff a.kinora e.kinora");
+    fails(folder, "import a.kinora -o f.kinora", 1, &["a.kinora is a .kinora recording already"]);
 }
 
 #[test]

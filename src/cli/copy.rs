@@ -48,6 +48,7 @@ fn copied(
     manner: Manner,
     copy: impl FnOnce(&mut dyn FnMut(u64)) -> Result<CopyReport, CopyError>,
 ) -> Result<End, Failure> {
+    open::no_directory(file)?;
     let mut progress = Progress::new(manner);
     let report = copy(&mut |done| progress.show(|| format!("{} copied", show_bytes(done))));
     progress.finish();

@@ -4,6 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use kinora::modlib;
+use kinora::recording::Reader;
 use serde::Serialize;
 
 use super::command::Place;
@@ -26,18 +27,30 @@ struct ExportJson {
     bytes: u64,
 }
 
-/// Writes every frame that can be read. Losses and bookmarks have no place in modlib's format; the user is told.
+/// Writes every frame that can be read. Losses and bookmarks have no place in modlib's format; the user is told. A file
+/// that could not be finished is removed.
 pub fn run(file: &Path, out: &Place, manner: Manner) -> Result<End, Failure> {
     let mut reader = open::reader(file)?;
-    let (name, mut target): (_, Box<dyn Write>) = match out {
-        Place::Standard => ("-".to_owned(), Box::new(BufWriter::with_capacity(1 << 20, std::io::stdout().lock()))),
+    match out {
+        Place::Standard => lines(&mut reader, file, "-", std::io::stdout().lock(), manner),
         Place::File(path) => {
-            (path.display().to_string(), Box::new(BufWriter::with_capacity(1 << 20, open::create(path)?)))
+            let target = open::create(path)?;
+            let written = lines(&mut reader, file, &path.display().to_string(), target, manner);
+            if written.is_err() {
+                // Whatever is wrong, half an export would pass for a whole one.
+                let _ = std::fs::remove_file(path);
+            }
+            written
         }
-    };
+    }
+}
+
+fn lines(reader: &mut Reader, file: &Path, name: &str, target: impl Write, manner: Manner) -> Result<End, Failure> {
+    let mut target = BufWriter::with_capacity(1 << 20, target);
     let mut compress = Compress::new(QUALITY)?;
     let (mut writer, mut line) = (modlib::Writer::new(), Vec::new());
-    let mut sums = ExportJson { file: file.display().to_string(), out: name, frames: 0, damaged: 0, bytes: 0 };
+    let mut sums =
+        ExportJson { file: file.display().to_string(), out: name.to_owned(), frames: 0, damaged: 0, bytes: 0 };
     let mut progress = Progress::new(manner);
     let frames = reader.frame_count();
     for index in 0..frames {
@@ -60,7 +73,7 @@ pub fn run(file: &Path, out: &Place, manner: Manner) -> Result<End, Failure> {
     progress.finish();
     target.flush().map_err(|error| written(error, &sums.out))?;
     drop(target);
-    tell(&reader.info(), &sums, *out == Place::Standard, manner)?;
+    tell(&reader.info(), &sums, name == "-", manner)?;
     Ok(if sums.damaged > 0 { End::Lost } else { End::Done })
 }
 

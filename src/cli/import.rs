@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use kinora::modlib::{Broken, Format, Import, Imported, LINE_BYTES_MAX};
 use kinora::playback::Playback;
 use kinora::recorder::{self, Recorder};
+use kinora::recording::format::FRONT_MAGIC;
 use kinora::slot::{Slot, SlotSizes};
 use kinora::source::SourceInfo;
 use kinora::{Added, ClockPair};
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 use super::command::Place;
 use super::end::{End, Failure};
+use super::open;
 use super::output::{Manner, Progress, Results};
 
 /// The schema of `import --json`; see docs/json.md.
@@ -26,6 +28,7 @@ struct ImportJson {
     detections: u64,
     bytes: u64,
     broken: Vec<BrokenJson>,
+    broken_count: u64,
 }
 
 #[derive(Serialize)]
@@ -35,13 +38,24 @@ struct BrokenJson {
     reason: String,
 }
 
+/// Broken lines that are listed, and those that are told on the way; more are only counted.
+const LISTED_MAX: usize = 10_000;
+const TOLD_MAX: u64 = 20;
+
 /// Takes over every frame that is whole and lists the others.
 pub fn run(file: &Place, out: &Path, manner: Manner) -> Result<End, Failure> {
     match file {
         Place::File(path) => {
+            open::no_directory(path)?;
             let name = path.display().to_string();
             let opened = || File::open(path).map_err(Failure::io(format!("cannot open {name}")));
-            let format = Format::of(&first_bytes(opened()?).map_err(Failure::io(&name))?);
+            let start = first_bytes(opened()?).map_err(Failure::io(&name))?;
+            if start == FRONT_MAGIC {
+                return Err(Failure::Failed(format!(
+                    "{name} is a .kinora recording already; to copy it use cp or cut"
+                )));
+            }
+            let format = Format::of(&start);
             // One pass finds how large frames are, the next one takes them over.
             let sizes = Playback::open(path)?.info().clone();
             frames(Import::new(opened()?, format, TimeZone::system(), LINE_BYTES_MAX), &name, &sizes, out, manner)
@@ -77,16 +91,21 @@ fn frames<R: Read>(
     let sizes = SlotSizes { jpeg: info.jpeg_bytes_max, side: info.side_bytes_max, ..SlotSizes::default() };
     let mut slot = Slot::new(&sizes);
     let mut recorder = None;
-    let mut broken = Vec::new();
+    let (mut broken, mut broken_count) = (Vec::new(), 0);
     let mut progress = Progress::new(manner);
     loop {
         slot.reset();
         match import.next(&mut slot).map_err(Failure::io(name))? {
             Imported::End => break,
             Imported::Broken(Broken { line, byte, defect }) => {
+                broken_count += 1;
                 let reason = defect.reason.to_string();
-                manner.warn(format_args!("{name}: line {line}, byte {byte}: {reason}"));
-                broken.push(BrokenJson { line, byte, reason });
+                if broken_count <= TOLD_MAX {
+                    manner.warn(format_args!("{name}: line {line}, byte {byte}: {reason}"));
+                }
+                if broken.len() < LISTED_MAX {
+                    broken.push(BrokenJson { line, byte, reason });
+                }
             }
             Imported::Frame => {
                 let frame = slot.frame(None);
@@ -118,6 +137,7 @@ fn frames<R: Read>(
         detections: summary.detections,
         bytes: summary.bytes,
         broken,
+        broken_count,
     };
     let mut results = Results::new();
     if manner.json {
@@ -126,8 +146,8 @@ fn frames<R: Read>(
         results.line(&summary)?;
     }
     results.flush()?;
-    if !sums.broken.is_empty() {
-        manner.warn(format_args!("{} broken lines were left out", sums.broken.len()));
+    if broken_count > 0 {
+        manner.warn(format_args!("{broken_count} broken lines were left out"));
         return Ok(End::Lost);
     }
     Ok(End::Done)

@@ -13,8 +13,17 @@ use super::command::Range;
 use super::end::Failure;
 use super::output::Manner;
 
+/// A directory where a file is needed is told as such: reading one gives stranger words.
+pub fn no_directory(file: &Path) -> Result<(), Failure> {
+    match file.is_dir() {
+        true => Err(Failure::Failed(format!("{} is a directory; name a recording in it", file.display()))),
+        false => Ok(()),
+    }
+}
+
 /// Opens a `.kinora` file.
 pub fn reader(file: &Path) -> Result<Reader, Failure> {
+    no_directory(file)?;
     Reader::open(file).map_err(|error| unreadable(file, &error))
 }
 
@@ -44,6 +53,7 @@ pub fn newest(directory: &Path) -> Result<PathBuf, Failure> {
 /// A recording that is ready to be played, of any kind that can be. What is broken in it is told; a file with nothing
 /// but that is none.
 pub fn playback(file: &Path, manner: Manner) -> Result<Playback, Failure> {
+    no_directory(file)?;
     let name = file.display();
     let playback = Playback::open(file).map_err(|error| match error {
         kinora::Error::Open(error) => unreadable(file, &error),

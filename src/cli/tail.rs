@@ -17,6 +17,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Prints each frame, loss and event as it is committed, until the recording is closed or somebody stops us.
 pub fn run(file: &Path, from_start: bool, manner: Manner) -> Result<End, Failure> {
+    open::no_directory(file)?;
     let stop = Stop::on_signals()?;
     let mut tail = Tail::open(file).map_err(|error| open::unreadable(file, &error))?;
     if !from_start {

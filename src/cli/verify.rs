@@ -33,6 +33,7 @@ struct DamagedJson {
 
 /// Checks the file: intact, partly readable ([`End::Lost`]), or not readable at all.
 pub fn run(file: &Path, manner: Manner) -> Result<End, Failure> {
+    open::no_directory(file)?;
     let mut progress = Progress::new(manner);
     let report = verify(file, |done, all| {
         progress.show(|| format!("{} of {} checked", show_bytes(done), show_bytes(all)));

@@ -327,6 +327,43 @@ fn a_fifo_takes_the_stream_and_its_reader_may_go_away() {
 }
 
 #[test]
+fn keys_drive_the_player_on_a_terminal() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: no `script` (util-linux) here to make a terminal");
+        return;
+    }
+    let folder = folder();
+    let play = format!("stty cols 80 rows 24; {} play a.kinora --start-paused", env!("CARGO_BIN_EXE_kinora"));
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &play, "/dev/null"]).current_dir(folder.path()).env("TERM", "xterm-256color");
+    terminal.env("XDG_CONFIG_HOME", folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = terminal.spawn().unwrap();
+    let mut keyboard = child.stdin.take().unwrap();
+    let mut screen = child.stdout.take().unwrap();
+    let mut seen = String::new();
+    let mut press_after = |words: &str, key: &str| {
+        let mut chunk = [0; 4096];
+        while !seen.contains(words) {
+            let read = screen.read(&mut chunk).unwrap();
+            assert!(read > 0, "`{words}` did not appear: {}", seen.escape_debug());
+            seen.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        }
+        seen.clear();
+        keyboard.write_all(key.as_bytes()).unwrap();
+    };
+    press_after("frame 0 of 12", "\x1b[C");
+    press_after("frame 1 of 12", "\x1b[1;2C");
+    press_after("frame 11 of 12", "\x1b[H");
+    press_after("frame 0 of 12", "?");
+    press_after("the other direction", "m");
+    press_after("bookmark 0", "l");
+    press_after("loop", "q");
+    press_after("kinora play a.kinora --from 0", "");
+    drop(keyboard);
+    assert!(wait(&mut child).success());
+}
+
+#[test]
 fn signals_close_a_recording_cleanly() {
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
         let folder = tempfile::tempdir().unwrap();

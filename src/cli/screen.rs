@@ -25,7 +25,8 @@ pub struct Screen {
 impl Screen {
     /// The text that shows `frame` and `status` on a terminal of any size; the newest is kept for [`Screen::again`].
     pub fn show(&mut self, frame: &Frame<'_>, status: &str) -> &str {
-        let size = terminal::size().unwrap_or((80, 24));
+        // A terminal that does not tell its size says 0.
+        let size = terminal::size().ok().filter(|&(columns, lines)| columns > 0 && lines > 0).unwrap_or((80, 24));
         self.text.clear();
         self.text.push_str(if size == self.size { "\x1b[H" } else { "\x1b[2J\x1b[H" });
         self.size = size;

@@ -1,7 +1,7 @@
 //! What does it cost to hand a frame over, and how long until a sleeping thread runs?
 //!
-//! First: one lap of a slot (capture → sink → free → capture) beside the same lap over two bare rtrb rings of boxes, for
-//! payloads of 1 KB to 1 MB, in interleaved blocks on one thread, which shows the instructions and not the cache traffic of
+//! First: one lap of a slot (capture → sink → free → capture) beside the same lap over two bare rtrb rings of the same
+//! slots, for payloads of 1 KB to 1 MB, in interleaved blocks on one thread, which shows the instructions and not the cache traffic of
 //! this machine's cores. Second: from `notify` to the first instruction of the thread that slept on a `Wake`, which is the
 //! kernel's and the scheduler's time. Not typical: an idle machine; under load the second is whatever the load makes it.
 
@@ -39,9 +39,9 @@ fn hand_over(bars: &mut Bars, payload: usize) -> f64 {
     let (mut there, mut arrived) = rtrb::RingBuffer::new(SLOTS);
     let (mut back, mut free) = rtrb::RingBuffer::new(SLOTS);
     for _ in 1..SLOTS {
-        back.push(vec![0_u8; payload].into_boxed_slice()).expect("room");
+        back.push(Slot::new(&sizes)).expect("room");
     }
-    let mut in_hand = vec![0_u8; payload].into_boxed_slice();
+    let mut in_hand = Slot::new(&sizes);
     let (mut ours, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..BLOCKS {
         let begun = Instant::now();
@@ -55,11 +55,11 @@ fn hand_over(bars: &mut Bars, payload: usize) -> f64 {
         let our_ns = begun.elapsed().as_nanos() as f64 / laps as f64;
         let begun = Instant::now();
         for lap in 0..laps {
-            in_hand[0] = lap as u8;
+            in_hand.meta.sequence = lap;
             let next = free.pop().expect("a free box");
             there.push(std::mem::replace(&mut in_hand, next)).expect("room");
-            let full: Box<[u8]> = arrived.pop().expect("a filled box");
-            assert_eq!(full[0], lap as u8);
+            let full: Box<Slot> = arrived.pop().expect("a filled box");
+            assert_eq!(full.meta.sequence, lap);
             back.push(full).expect("room");
         }
         let bare_ns = begun.elapsed().as_nanos() as f64 / laps as f64;

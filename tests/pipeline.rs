@@ -380,6 +380,16 @@ fn taps_come_and_go_while_the_session_runs() {
 }
 
 #[test]
+fn a_tap_that_comes_after_the_end_ends_at_once() {
+    let mut session = Session::builder().source(Capture::new(Counter::new(false, 5))).start().unwrap();
+    wait_for_end(&mut session);
+    for policy in [Policy::Every, Policy::Latest] {
+        let mut tap = session.frames(policy).unwrap();
+        assert!(tap.next().unwrap().is_none() && tap.is_ended());
+    }
+}
+
+#[test]
 fn a_full_disk_ends_the_recording_and_not_the_session() {
     let sink = Notebook { full_after: Some(10), ..Notebook::default() };
     let seen = Arc::clone(&sink.seen);

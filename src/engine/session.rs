@@ -263,8 +263,8 @@ impl Session {
         if self.taps_out >= TAPS_MAX {
             return Err(Error::Setting(format!("{TAPS_MAX} taps are in use; drop one of them first")));
         }
-        let (tap_in, tap) = tap(policy, &self.sizes, Arc::clone(&self.info));
-        // A session that has ended drops it, and the tap ends at once.
+        let (tap_in, tap) = tap(policy, &self.sizes, Arc::clone(&self.info), Arc::clone(&self.cells));
+        // In a session that has ended nobody takes it; the tap sees that by itself.
         let _ = self.taps.push(Box::new(tap_in));
         self.taps_out += 1;
         self.shared.sink_wake.notify();

@@ -11,6 +11,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::newest::{NewestIn, NewestOut, newest};
 use super::shared::LOOK_UP;
+use super::status::SinkCells;
 use super::stream::{Policy, StreamStats, labels};
 use crate::error::Result;
 use crate::frame::Frame;
@@ -54,11 +55,13 @@ pub struct Tap {
     shared: Arc<TapShared>,
     places: PlacesOut,
     info: Arc<SourceInfo>,
+    /// Tells that the session has ended, also to a tap that came too late for its sink.
+    session: Arc<SinkCells>,
     frames: u64,
 }
 
 /// Makes a tap with slots of these sizes.
-pub fn tap(policy: Policy, sizes: &SlotSizes, info: Arc<SourceInfo>) -> (TapIn, Tap) {
+pub fn tap(policy: Policy, sizes: &SlotSizes, info: Arc<SourceInfo>, session: Arc<SinkCells>) -> (TapIn, Tap) {
     let sizes = SlotSizes { scratch: 0, ..*sizes };
     let shared = Arc::new(TapShared::default());
     let (places_in, places_out) = match policy {
@@ -80,7 +83,7 @@ pub fn tap(policy: Policy, sizes: &SlotSizes, info: Arc<SourceInfo>) -> (TapIn, 
         }
     };
     let tap_in = TapIn { shared: Arc::clone(&shared), places: places_in };
-    (tap_in, Tap { shared, places: places_out, info, frames: 0 })
+    (tap_in, Tap { shared, places: places_out, info, session, frames: 0 })
 }
 
 impl TapIn {
@@ -143,7 +146,8 @@ impl Tap {
     /// True when the session has ended and its last frame was lent.
     pub fn is_ended(&self) -> bool {
         // Asked before looking: what was written before the end is visible after it.
-        self.shared.ended.load(Ordering::Acquire) && !self.places.is_ready()
+        let ended = self.shared.ended.load(Ordering::Acquire) || self.session.ended.load(Ordering::Acquire);
+        ended && !self.places.is_ready()
     }
 
     /// Frames lent, and frames that this reader was too slow for. Nothing is lost in a tap.

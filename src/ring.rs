@@ -79,11 +79,13 @@ pub fn circle(slots: Vec<Box<Slot>>, encoders: usize) -> Ends {
 type Out = Producer<Box<Slot>>;
 type In = Consumer<Box<Slot>>;
 
+#[inline]
 fn push(ring: &mut Out, slot: Box<Slot>) {
     // Each ring has room for every slot of the circle, and slots are neither made nor cloned on it.
     assert!(ring.push(slot).is_ok(), "more slots on the circle than were made");
 }
 
+#[inline]
 fn take(ring: &mut In) -> Taken {
     match ring.pop() {
         Ok(slot) => Taken::Slot(slot),
@@ -105,6 +107,7 @@ pub struct CaptureEnd {
 
 impl CaptureEnd {
     /// The slot to fill.
+    #[inline]
     pub fn slot_mut(&mut self) -> &mut Slot {
         &mut self.slot
     }
@@ -113,6 +116,7 @@ impl CaptureEnd {
     ///
     /// # Errors
     /// [`Full`]: no slot is free. The filled one stays here, to be offered again or filled anew.
+    #[inline]
     pub fn offer(&mut self) -> Result<(), Full> {
         let next = self.free.pop().map_err(|_| Full)?;
         self.send(next);
@@ -149,6 +153,7 @@ impl CaptureEnd {
         self.turn
     }
 
+    #[inline]
     fn send(&mut self, next: Box<Slot>) {
         let filled = std::mem::replace(&mut self.slot, next);
         push(&mut self.lanes[self.turn], filled);
@@ -156,6 +161,7 @@ impl CaptureEnd {
     }
 }
 
+#[inline]
 fn next_turn(turn: usize, lanes: usize) -> usize {
     if turn + 1 == lanes { 0 } else { turn + 1 }
 }
@@ -169,6 +175,7 @@ pub struct EncoderEnd {
 
 impl EncoderEnd {
     /// The next slot of this encoder. Every one that is taken must be passed on, or its successors never leave.
+    #[inline]
     pub fn take(&mut self) -> Taken {
         take(&mut self.input)
     }
@@ -179,6 +186,7 @@ impl EncoderEnd {
     }
 
     /// Sends a slot on to the sink.
+    #[inline]
     pub fn pass(&mut self, slot: Box<Slot>) {
         push(&mut self.output, slot);
     }
@@ -194,6 +202,7 @@ pub struct SinkEnd {
 
 impl SinkEnd {
     /// The next slot in the order of capture.
+    #[inline]
     pub fn take(&mut self) -> Taken {
         let taken = take(&mut self.lanes[self.turn]);
         if matches!(taken, Taken::Slot(_)) {
@@ -209,6 +218,7 @@ impl SinkEnd {
     }
 
     /// Gives a slot back to the capture end.
+    #[inline]
     pub fn give_back(&mut self, slot: Box<Slot>) {
         push(&mut self.give_back, slot);
     }

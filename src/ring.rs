@@ -81,8 +81,15 @@ type In = Consumer<Box<Slot>>;
 
 #[inline]
 fn push(ring: &mut Out, slot: Box<Slot>) {
-    // Each ring has room for every slot of the circle, and slots are neither made nor cloned on it.
-    assert!(ring.push(slot).is_ok(), "more slots on the circle than were made");
+    if let Err(refused) = ring.push(slot) {
+        overfull(refused);
+    }
+}
+
+/// Each ring has room for every slot of the circle, and slots are neither made nor cloned on it.
+#[cold]
+fn overfull(_: rtrb::PushError<Box<Slot>>) -> ! {
+    panic!("more slots on the circle than were made");
 }
 
 #[inline]
@@ -90,9 +97,14 @@ fn take(ring: &mut In) -> Taken {
     match ring.pop() {
         Ok(slot) => Taken::Slot(slot),
         Err(_) if !ring.is_abandoned() => Taken::Empty,
-        // The other end left: its last push is visible now, if it came after the look above.
-        Err(_) => ring.pop().map_or(Taken::Ended, Taken::Slot),
+        Err(_) => take_last(ring),
     }
+}
+
+/// The other end left: its last push is visible now, if it came after the look before.
+#[cold]
+fn take_last(ring: &mut In) -> Taken {
+    ring.pop().map_or(Taken::Ended, Taken::Slot)
 }
 
 /// Fills slots and sends them off. Always holds one.
@@ -156,6 +168,9 @@ impl CaptureEnd {
     #[inline]
     fn send(&mut self, next: Box<Slot>) {
         let filled = std::mem::replace(&mut self.slot, next);
+        if let [lane] = &mut self.lanes[..] {
+            return push(lane, filled);
+        }
         push(&mut self.lanes[self.turn], filled);
         self.turn = next_turn(self.turn, self.lanes.len());
     }
@@ -204,6 +219,9 @@ impl SinkEnd {
     /// The next slot in the order of capture.
     #[inline]
     pub fn take(&mut self) -> Taken {
+        if let [lane] = &mut self.lanes[..] {
+            return take(lane);
+        }
         let taken = take(&mut self.lanes[self.turn]);
         if matches!(taken, Taken::Slot(_)) {
             self.turn = next_turn(self.turn, self.lanes.len());

@@ -12,11 +12,36 @@ use crate::slot::SlotSizes;
 use crate::source::SourceInfo;
 use crate::time::{ClockPair, Span};
 
+/// Whose memory a region is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Memory {
+    /// The process's own, touched at the start.
+    Own,
+    /// The kernel's page cache, which gives it back when others need it.
+    PageCache,
+    /// Addresses only; what is touched of them is in another row.
+    AddressSpace,
+}
+
+impl Memory {
+    /// In words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::PageCache => "page cache",
+            Self::AddressSpace => "addresses",
+        }
+    }
+}
+
 /// One kind of memory, made at the start.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Region {
     /// What it is.
     pub region: &'static str,
+    /// Whose it is.
+    pub memory: Memory,
     /// How many of them.
     pub count: u64,
     /// Bytes of each.
@@ -34,7 +59,12 @@ impl Region {
     }
 }
 
-/// The rows for a session that records this source into a `.kinora` file, largest memory first made.
+/// Bytes of the rows that are memory: the process's own and the page cache's.
+pub fn total(regions: &[Region]) -> u64 {
+    regions.iter().filter(|row| row.memory != Memory::AddressSpace).map(Region::total).sum()
+}
+
+/// The rows for a session that records this source into a `.kinora` file, in the order of the way that a frame takes.
 ///
 /// # Errors
 /// A setting is out of its range, or the source's pictures are.
@@ -49,6 +79,7 @@ pub fn recording(info: &SourceInfo, settings: &Settings) -> Result<Vec<Region>> 
     if encoders > 0 {
         regions.push(Region {
             region: "recorder's own encoder",
+            memory: Memory::Own,
             count: 1,
             bytes_each: (sizes.jpeg + sizes.scratch) as u64,
             why: "for frames that reach the recorder without a JPEG; the largest JPEG and its working memory".into(),
@@ -64,6 +95,7 @@ pub fn tap(info: &SourceInfo, settings: &Settings, every: bool) -> Result<Region
     let sizes = settings.slot_sizes(info, settings.encoders_for(info))?;
     Ok(Region {
         region: "tap",
+        memory: Memory::Own,
         count: if every { 6 } else { 3 },
         bytes_each: sizes.total() as u64,
         why: format!("copies of frames for one loop of the caller's, at most {TAPS_MAX} of them"),
@@ -87,6 +119,7 @@ fn planes(sizes: &SlotSizes, count: u64) -> Vec<Region> {
     let made = rows.into_iter().filter(|&(_, bytes, _)| bytes > 0);
     made.map(|(region, bytes, why)| Region {
         region,
+        memory: Memory::Own,
         count,
         bytes_each: bytes as u64,
         why: why.into(),
@@ -115,18 +148,18 @@ fn file(info: &SourceInfo, format: Format) -> Result<Vec<Region>> {
     Ok(vec![
         Region {
             region: "file: prefaulted pages",
+            memory: Memory::PageCache,
             count: 1,
             bytes_each: writer.prefault_bytes,
-            why: "pages ahead of the newest record, so that appending does not fault; page cache".into(),
+            why: "pages ahead of the newest record, so that appending does not fault".into(),
             when_full: "an append faults; counted",
         },
         Region {
             region: "file: mapped window",
+            memory: Memory::AddressSpace,
             count: 2,
             bytes_each: geometry.step_bytes,
-            why:
-                "the growth step that is written and the next one; address space, of which written pages are page cache"
-                    .into(),
+            why: "the growth step that is written and the next one".into(),
             when_full: "the helper thread maps the next step; an append waits for it, counted",
         },
     ])

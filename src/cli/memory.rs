@@ -30,22 +30,25 @@ struct RegionJson {
 pub fn run(choice: &SourceChoice, engine: &EngineChoice, manner: Manner) -> Result<End, Failure> {
     let info = info(choice)?;
     let regions = budget::recording(&info, &source::engine(engine))?;
-    let total_bytes = regions.iter().map(Region::total).sum();
+    let total_bytes = budget::total(&regions);
     let mut results = Results::new();
     if manner.json {
         let row = |region: Region| RegionJson { total_bytes: region.total(), region };
         let source = info.name.to_string();
         results.json(&MemoryJson { source, regions: regions.into_iter().map(row).collect(), total_bytes })?;
     } else {
-        results.line(format_args!("{:<30} {:>5} {:>10} {:>10}  why; when full", "region", "count", "each", "total"))?;
+        results.line(format_args!(
+            "{:<28} {:<10} {:>5} {:>8} {:>8}  why; when full",
+            "region", "memory", "count", "each", "total"
+        ))?;
         for row in &regions {
-            let (each, total) = (show_bytes(row.bytes_each), show_bytes(row.total()));
-            results.line(format_args!(
-                "{:<30} {:>5} {each:>10} {total:>10}  {}; {}",
-                row.region, row.count, row.why, row.when_full
-            ))?;
+            let (memory, each, total) = (row.memory.name(), show_bytes(row.bytes_each), show_bytes(row.total()));
+            let Region { region, count, why, when_full, .. } = row;
+            results
+                .line(format_args!("{region:<28} {memory:<10} {count:>5} {each:>8} {total:>8}  {why}; {when_full}"))?;
         }
-        results.line(format_args!("{:<30} {:>5} {:>10} {:>10}", "all", "", "", show_bytes(total_bytes)))?;
+        let all = show_bytes(total_bytes);
+        results.line(format_args!("{:<28} {:<10} {:>5} {:>8} {all:>8}", "all but addresses", "", "", ""))?;
     }
     results.flush()?;
     Ok(End::Done)

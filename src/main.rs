@@ -45,6 +45,8 @@ fn run(command: Command, manner: Manner) -> Result<End, Failure> {
     match command {
         Command::Record(record) => cli::record::run(record, manner),
         Command::Play(play) => cli::play::run(play, manner),
+        Command::Replay(replay) => cli::replay::run(*replay, manner),
+        Command::Ctl(ctl) => cli::ctl::run(&ctl, manner),
         Command::Info(files) => cli::info::run(&files, manner),
         Command::Cat { file, range, all } => cli::cat::run(&file, &range, all, manner),
         Command::Verify(file) => cli::verify::run(&file, manner),

@@ -44,6 +44,12 @@ pub enum Sub {
     /// Play a recording at its own pace
     #[command(after_help = after("kinora play\nkinora play match.kinora --from bookmark:goal --speed 1/2 --loop\nkinora play match.kinora --output fd:1 | ffplay -f mjpeg -"))]
     Play(PlayArgs),
+    /// Keep the last seconds of a source in memory and play them again, slowly or not; save clips around events
+    #[command(after_help = after("kinora replay --autostart\nkinora replay --source v4l2:/dev/video0 --autostart --resume --output fd:1 | ffplay -f mjpeg -\nkinora replay --autostart --trigger 'person>0.6 for 500ms cooldown 10s' --clips clips --control replay.sock"))]
+    Replay(ReplayArgs),
+    /// Steer a running `kinora replay --control SOCKET`
+    #[command(after_help = after("kinora ctl --control replay.sock status\nkinora ctl --control replay.sock set PlaybackSpeed=50%\nkinora ctl --control replay.sock wait FrameBufferFull=true --timeout 10s"))]
+    Ctl(CtlArgs),
     /// What a recording holds
     #[command(after_help = after("kinora info match.kinora\nkinora info match.kinora --json | jq .frames\nkinora info recordings/*.kinora"))]
     Info(FilesArgs),
@@ -192,6 +198,136 @@ pub struct PlayArgs {
     pub spin: Option<String>,
 }
 
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Most frames that the window can hold; all memory is taken at the start
+    #[arg(long, value_name = "N", default_value = "300")]
+    pub max_frames: Option<String>,
+    /// Bytes promised to each frame of the window [default: by size and quality]
+    #[arg(long, value_name = "SIZE")]
+    pub frame_bytes: Option<String>,
+    /// Keep at most this much time in the window
+    #[arg(long, value_name = "TIME")]
+    pub window: Option<String>,
+    /// Speed of replays: 1/2, 50%, 0 freezes, -1 plays backwards
+    #[arg(long, value_name = "SPEED", default_value = "1", allow_hyphen_values = true)]
+    pub speed: Option<String>,
+    /// Record into the window from the start
+    #[arg(long)]
+    pub autostart: bool,
+    /// Begin a fresh recording when a replay ends
+    #[arg(long)]
+    pub resume: bool,
+    /// What comes out while stopped
+    #[arg(long, value_name = "WHAT", default_value = "PassThrough", value_parser = ["PassThrough", "None"])]
+    pub default_output: Option<String>,
+    /// One output frame a live frame, or the recorded intervals
+    #[arg(long, value_name = "HOW", default_value = "Tick", value_parser = ["Tick", "Recorded"])]
+    pub pacing: Option<String>,
+    /// Save a clip when this rule fires; may be given several times; docs/replay.md has the grammar
+    #[arg(long, value_name = "RULE", requires = "clips")]
+    pub trigger: Vec<String>,
+    /// Time before a trigger that belongs to its clip
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub pre: Option<String>,
+    /// Time after a trigger that belongs to its clip
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub post: Option<String>,
+    /// Save clips into this directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub clips: Option<PathBuf>,
+    /// Shell command that gets the path of each finished clip
+    #[arg(long, value_name = "CMD", requires = "clips")]
+    pub on_clip: Option<String>,
+    /// Record everything into this directory besides
+    #[arg(long = "out", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub everything: Option<PathBuf>,
+    /// Where output frames go: a JPEG stream to a FIFO, file or descriptor, or a new .kinora FILE
+    #[arg(long, value_name = "PATH|fd:N|FILE")]
+    pub output: Option<String>,
+    /// Listen for control lines on this Unix socket instead of standard input
+    #[arg(long, value_name = "SOCKET", value_hint = ValueHint::FilePath)]
+    pub control: Option<PathBuf>,
+    /// Name of this operator in its status
+    #[arg(long, value_name = "NAME", default_value = "replay")]
+    pub name: String,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct CtlArgs {
+    /// The socket of the running `kinora replay`
+    #[arg(long, value_name = "SOCKET", value_hint = ValueHint::FilePath)]
+    pub control: PathBuf,
+    #[command(subcommand)]
+    pub ask: CtlAsk,
+}
+
+/// What to ask of a running operator.
+#[derive(Debug, Subcommand)]
+pub enum CtlAsk {
+    /// All read-outs
+    Status,
+    /// One read-out
+    Get {
+        /// Its name, such as NumberOfFramesInStorage
+        name: String,
+    },
+    /// New values
+    Set {
+        /// NAME=VALUE, such as PlaybackSpeed=50%
+        #[arg(value_name = "NAME=VALUE", required = true)]
+        pairs: Vec<String>,
+    },
+    /// Clear the buffer and record
+    StartRecording,
+    /// Record on without clearing
+    ResumeRecording,
+    /// Play from the start frame to the stop frame
+    StartPlayback,
+    /// Back to idle
+    Stop,
+    /// Hold the replay
+    Pause,
+    /// Let a held replay go on
+    Resume,
+    /// All settings to their defaults
+    Reset,
+    /// Save what the history holds as a clip
+    Save {
+        /// Only the last so much
+        #[arg(long, value_name = "TIME")]
+        last: Option<String>,
+        /// Label of the clip
+        #[arg(long, default_value = "")]
+        label: String,
+    },
+    /// Wait until read-outs have these values
+    Wait {
+        /// NAME=VALUE, such as FrameBufferFull=true
+        #[arg(value_name = "NAME=VALUE", required = true)]
+        pairs: Vec<String>,
+        /// For at most this time
+        #[arg(long, value_name = "TIME", default_value = "10s")]
+        timeout: String,
+    },
+    /// Save a clip around this moment
+    Trigger {
+        /// Label of the clip
+        #[arg(default_value = "")]
+        label: String,
+        /// Time before
+        #[arg(long, value_name = "TIME", default_value = "5s")]
+        pre: String,
+        /// Time after
+        #[arg(long, value_name = "TIME", default_value = "5s")]
+        post: String,
+    },
+}
+
 /// A part of a recording.
 #[derive(Args, Debug)]
 pub struct RangeArgs {
@@ -336,7 +472,7 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let commands: Vec<_> = cli.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
-        assert_eq!(commands.len(), 13);
+        assert_eq!(commands.len(), 15);
         for command in commands.iter().chain([&cli]) {
             let help = command.clone().render_long_help().to_string();
             let (_, end) =

@@ -4,8 +4,14 @@ use std::path::PathBuf;
 
 use kinora::Span;
 use kinora::playback::{Place as Position, Rate};
+use kinora::replay::settings::{DefaultOutput, ReplayPacing, ReplaySettings};
+use kinora::replay::text;
 
-use super::args::{self, Sub};
+use super::args::{self, CtlAsk, Sub};
+use super::ctl::{self as control, Ctl};
+use super::replay::{Replay, ReplayOutput};
+use serde_json::json;
+
 use super::settings::Settings;
 use super::units;
 
@@ -14,6 +20,8 @@ use super::units;
 pub enum Command {
     Record(Record),
     Play(Play),
+    Replay(Box<Replay>),
+    Ctl(Ctl),
     Info(Vec<PathBuf>),
     Cat { file: PathBuf, range: Range, all: bool },
     Verify(PathBuf),
@@ -139,6 +147,8 @@ impl Command {
         Ok(match sub {
             Sub::Record(_) => Self::Record(record(settings)?),
             Sub::Play(args) => Self::Play(play(args, settings)?),
+            Sub::Replay(args) => Self::Replay(Box::new(replay(args, settings)?)),
+            Sub::Ctl(args) => Self::Ctl(ctl(args)?),
             Sub::Info(args) => Self::Info(args.files),
             Sub::Cat(args) => Self::Cat { file: args.file.file, range: range(&args.range)?, all: args.all },
             Sub::Verify(args) => Self::Verify(args.file),
@@ -232,6 +242,83 @@ fn play(args: args::PlayArgs, settings: &Settings) -> Result<Play, String> {
         rt_priority: settings.get("rt", priority)?,
         spin: settings.need("spin", units::span)?,
     })
+}
+
+/// The page's range ends at 300; ours where memory does.
+const MAX_FRAMES: u64 = 10_000_000;
+
+fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String> {
+    let capacity = settings.need("max-frames", |text| units::number(text, 1, MAX_FRAMES))? as u32;
+    let engine = engine(settings)?;
+    if engine.quality < 10 {
+        return Err(format!("--quality: `{}` must be 10 to 100 for a replay", engine.quality));
+    }
+    let defaults = ReplaySettings::default();
+    let replay_settings = ReplaySettings {
+        autostart_recording: settings.is_on("autostart")?,
+        start_recording_after_playback: settings.is_on("resume")?,
+        jpeg_quality: engine.quality,
+        default_output: settings.need("default-output", |text| {
+            DefaultOutput::from_name(text).ok_or_else(|| format!("`{text}` is neither PassThrough nor None"))
+        })?,
+        max_frames_in_memory: capacity,
+        playback_speed: settings.need("speed", |text| {
+            text::parse_speed(text).ok_or_else(|| format!("`{text}` is no speed; write 1/2, 50%, 0 or -1"))
+        })?,
+        pacing: settings.need("pacing", |text| {
+            ReplayPacing::from_name(text).ok_or_else(|| format!("`{text}` is neither Tick nor Recorded"))
+        })?,
+        ..defaults
+    };
+    for rule in &args.trigger {
+        kinora::trigger::Rule::parse(rule).map_err(|error| format!("--trigger {rule:?}, {error}"))?;
+    }
+    Ok(Replay {
+        source: source(settings)?,
+        engine,
+        settings: replay_settings,
+        capacity,
+        frame_bytes: settings.get("frame-bytes", |text| at_least(text, 1 << 10))?.map(|bytes| bytes as usize),
+        span_max: settings.get("window", positive_span)?,
+        rules: args.trigger,
+        pre: settings.need("pre", units::span)?,
+        post: settings.need("post", units::span)?,
+        clips: args.clips,
+        on_clip: args.on_clip,
+        out: args.everything,
+        output: args.output.as_deref().map(replay_output).transpose()?,
+        control: args.control,
+        name: args.name,
+    })
+}
+
+fn replay_output(text: &str) -> Result<ReplayOutput, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("kinora") => Ok(ReplayOutput::Recording(path)),
+        _ => stream_place(text).map(ReplayOutput::Stream),
+    }
+}
+
+fn ctl(args: args::CtlArgs) -> Result<Ctl, String> {
+    let command = |name: &str| json!({ "command": name });
+    let line = match args.ask {
+        CtlAsk::Status => json!({ "get": "status" }),
+        CtlAsk::Get { name } => json!({ "get": name }),
+        CtlAsk::Set { pairs } => json!({ "set": control::pairs(&pairs)? }),
+        CtlAsk::StartRecording => command("CommandStartRecording"),
+        CtlAsk::ResumeRecording => command("ResumeRecording"),
+        CtlAsk::StartPlayback => command("CommandStartPlayback"),
+        CtlAsk::Stop => command("CommandStop"),
+        CtlAsk::Pause => command("Pause"),
+        CtlAsk::Resume => command("Resume"),
+        CtlAsk::Reset => command("ResetCmd"),
+        CtlAsk::Save { last: Some(last), label } => json!({ "save": { "last": last, "label": label } }),
+        CtlAsk::Save { last: None, label } => json!({ "save": { "label": label } }),
+        CtlAsk::Wait { pairs, timeout } => json!({ "wait": control::pairs(&pairs)?, "timeout": timeout }),
+        CtlAsk::Trigger { label, pre, post } => json!({ "trigger": { "label": label, "pre": pre, "post": post } }),
+    };
+    Ok(Ctl { socket: args.control, line })
 }
 
 fn range(args: &args::RangeArgs) -> Result<Range, String> {

@@ -54,6 +54,17 @@ impl Keys {
         Some(Self { before })
     }
 
+    /// Waits for any key, for at most `wait`.
+    pub fn key(&self, wait: Duration) -> io::Result<Option<KeyEvent>> {
+        if !event::poll(wait)? {
+            return Ok(None);
+        }
+        Ok(match event::read()? {
+            Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
+            _ => None,
+        })
+    }
+
     /// Waits for a key that means something, for at most `wait`.
     pub fn next(&self, wait: Duration) -> io::Result<Option<Wish>> {
         if !event::poll(wait)? {

@@ -12,7 +12,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 /// All settings that may come from elsewhere than a flag.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 33] = [
     "source",
     "size",
     "fps",
@@ -37,6 +37,15 @@ const KEYS: [&str; 24] = [
     "print",
     "spin",
     "iou",
+    "max-frames",
+    "frame-bytes",
+    "window",
+    "autostart",
+    "resume",
+    "default-output",
+    "pacing",
+    "pre",
+    "post",
 ];
 
 /// How variables of the project's own tests and scripts begin, which are no settings.

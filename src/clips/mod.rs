@@ -25,7 +25,7 @@ use rtrb::{Consumer, Producer};
 
 use crate::error::{Error, Result};
 use crate::source::bounded;
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 
 /// Label of a clip, for its name and the bookmark in it.
 pub type Label = heapless::String<64>;
@@ -39,8 +39,16 @@ const EVENTS_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     label: Label,
-    pre: Reach,
-    post: Reach,
+    wish: Wish,
+}
+
+/// Which frames are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Around this moment.
+    Around { pre: Reach, post: Reach },
+    /// Captured from one instant to another, both included.
+    Between(Timestamp, Timestamp),
 }
 
 /// What became of a clip.
@@ -123,6 +131,14 @@ impl ClipControl {
         self.request(label, Reach::Time(span), Reach::All)
     }
 
+    /// A clip of what was captured between two instants, as far as the history still holds it.
+    ///
+    /// # Errors
+    /// 16 requests wait already.
+    pub fn save_between(&self, label: &str, from: Timestamp, to: Timestamp) -> Result<()> {
+        self.send(label, Wish::Between(from, to))
+    }
+
     /// What became of clips since the last call.
     pub fn events(&self) -> impl Iterator<Item = ClipEvent> + '_ {
         std::iter::from_fn(|| {
@@ -132,7 +148,11 @@ impl ClipControl {
     }
 
     fn request(&self, label: &str, pre: Reach, post: Reach) -> Result<()> {
-        let request = Request { label: bounded(label), pre, post };
+        self.send(label, Wish::Around { pre, post })
+    }
+
+    fn send(&self, label: &str, wish: Wish) -> Result<()> {
+        let request = Request { label: bounded(label), wish };
         let pushed = self.requests.borrow_mut().push(request);
         pushed.map_err(|_| Error::Setting(format!("{REQUESTS_MAX} clip requests wait already; try again")))
     }

@@ -134,9 +134,14 @@ impl Plan {
         self.begin(first, end, pre_short, post == Reach::All)
     }
 
-    /// A clip of the frames `first..=last` of the history, which are all there.
-    pub fn save(&mut self, first: u64, last: u64) -> Started {
-        if first > last { Started::Nothing } else { self.begin(first, End::Ordinal(last), Span::ZERO, true) }
+    /// A clip of the frames of the history that were captured from one instant to another.
+    pub fn save_between(&mut self, from: Timestamp, to: Timestamp, history: &Window) -> Started {
+        let extent = history.extent();
+        let inside = |ordinal: &u64| (from..=to).contains(&captured_at(history, *ordinal));
+        let mut ordinals = (extent.oldest..extent.oldest + u64::from(extent.len)).filter(inside);
+        let Some(first) = ordinals.next() else { return Started::Nothing };
+        let last = ordinals.last().unwrap_or(first);
+        self.begin(first, End::Ordinal(last), Span::ZERO, true)
     }
 
     /// What clip `id` needs next.
@@ -363,9 +368,10 @@ mod tests {
         bench.plan.trigger(Reach::All, Reach::All, &bench.history);
         bench.run(10);
         assert_eq!(bench.got[&2], range(0, 29));
-        bench.plan.save(3, 7);
+        let at = |frame: i64| Timestamp::from_ns(frame * 100_000_000);
+        bench.plan.save_between(at(3), at(7), &bench.history);
         bench.run(2);
         assert_eq!(bench.got[&3], range(3, 7));
-        assert_eq!(bench.plan.save(4, 3), Started::Nothing);
+        assert_eq!(bench.plan.save_between(at(700), at(800), &bench.history), Started::Nothing);
     }
 }

@@ -12,7 +12,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::plan::{CLIPS_MAX, Next, Plan, Reach, Started};
 use super::settings::{ClipSettings, RuleSettings};
 use super::writer::{ClipThread, Message};
-use super::{ClipControl, ClipEvent, EVENTS_MAX, REQUESTS_MAX, Request, check_pre};
+use super::{ClipControl, ClipEvent, EVENTS_MAX, REQUESTS_MAX, Request, Wish, check_pre};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};
 use crate::frame::Frame;
@@ -204,8 +204,8 @@ impl Work {
         }
         for index in fired {
             let rule = &self.triggers[index].1;
-            let (label, pre, post) = (bounded(&rule.rule), Reach::Time(rule.pre), Reach::Time(rule.post));
-            self.trigger(Request { label, pre, post }, refused);
+            let wish = Wish::Around { pre: Reach::Time(rule.pre), post: Reach::Time(rule.post) };
+            self.trigger(Request { label: bounded(&rule.rule), wish }, refused);
         }
         for _ in 0..REQUESTS_MAX {
             let Ok(request) = requests.pop() else { break };
@@ -217,10 +217,14 @@ impl Work {
     }
 
     fn trigger(&mut self, request: Request, refused: &mut Producer<ClipEvent>) {
-        let Request { label, pre, post } = request;
+        let Request { label, wish } = request;
         // A clip needs two messages now and one at its end; without room for them it is not begun.
         let room = self.messages.as_ref().is_some_and(|messages| messages.slots() > SLOTS + CLIPS_MAX);
-        let started = if room { self.plan.trigger(pre, post, &self.history) } else { Started::TooMany };
+        let started = match wish {
+            _ if !room => Started::TooMany,
+            Wish::Around { pre, post } => self.plan.trigger(pre, post, &self.history),
+            Wish::Between(from, to) => self.plan.save_between(from, to, &self.history),
+        };
         let newest = self.history.extent().oldest + u64::from(self.history.extent().len.saturating_sub(1));
         let Some(meta) = self.history.meta(newest) else { return drop(refused.push(ClipEvent::Refused { label })) };
         let event =

@@ -5,6 +5,8 @@ pub mod control;
 pub mod machine;
 #[cfg(feature = "std")]
 pub mod operator;
+#[cfg(feature = "modlib")]
+pub mod protocol;
 #[cfg(feature = "std")]
 mod recorded;
 pub mod settings;

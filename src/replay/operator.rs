@@ -50,6 +50,23 @@ impl Default for ReplayLimits {
     }
 }
 
+impl ReplayLimits {
+    /// Bytes promised to each stored frame when frames of `quality` are to fit.
+    pub fn promised_bytes(&self, quality: u8) -> usize {
+        let (width, height) = self.picture;
+        self.frame_bytes.unwrap_or(frame_bytes(width, height, quality))
+    }
+
+    /// Bytes of the window for these limits.
+    pub fn memory_bytes(&self, quality: u8) -> usize {
+        self.window(quality).total_bytes()
+    }
+
+    fn window(&self, quality: u8) -> WindowSettings {
+        WindowSettings { capacity: self.capacity, reserve: self.reserve, frame_bytes: self.promised_bytes(quality) }
+    }
+}
+
 /// Bytes promised to a stored frame of this size and quality: what noisy outdoor pictures take at 4:2:0, and 16 KiB for the
 /// results. Measured on a real street scene at 640 × 480, the largest frame takes about half of it.
 pub const fn frame_bytes(width: u32, height: u32, quality: u8) -> usize {
@@ -132,11 +149,10 @@ impl ReplayOperator {
     /// A setting is out of its range.
     pub fn with_limits(settings: ReplaySettings, limits: ReplayLimits) -> Result<Self, OutOfRange> {
         let (width, height) = limits.picture;
-        let promised = limits.frame_bytes.unwrap_or(frame_bytes(width, height, settings.jpeg_quality));
+        let window_settings = limits.window(settings.jpeg_quality);
         let encoder = StoreEncoder::new(settings.jpeg_quality, limits.picture);
         let machine = Machine::new(settings, limits.capacity)?;
-        let window =
-            Window::new(WindowSettings { capacity: limits.capacity, reserve: limits.reserve, frame_bytes: promised });
+        let window = Window::new(window_settings);
         let mut operator = Self {
             machine,
             window,

@@ -72,7 +72,8 @@ mod with_jpeg {
 
         /// Stores a frame.
         pub fn store(&mut self, frame: &Frame<'_>, window: &mut Window, frames_max: u32) -> Stored {
-            if frame.jpeg.is_some() || frame.pixels.is_none() {
+            // Pixels are compressed at the operator's own quality, whoever else compressed them already.
+            if frame.pixels.is_none() {
                 return push(window, frame, frames_max);
             }
             let first = self.compress(frame, self.quality, window, frames_max);

@@ -15,5 +15,5 @@
 mod rule;
 mod state;
 
-pub use rule::{Class, Region, Rule, RuleError, RuleErrorKind};
+pub use rule::{Class, Region, Rule, RuleError, RuleErrorKind, parse_span};
 pub use state::{Trigger, UnknownLabel};

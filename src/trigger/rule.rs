@@ -156,6 +156,12 @@ impl Rule {
     }
 }
 
+/// A span as rules write it: a whole number with `ms`, `s`, `m` or `h`, at most 24 hours. `None` when it is none.
+pub fn parse_span(text: &str) -> Option<Span> {
+    let mut input = Input { text, at: 0 };
+    input.span().ok().filter(|_| input.is_at_end())
+}
+
 struct Input<'a> {
     text: &'a str,
     at: usize,

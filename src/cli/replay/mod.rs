@@ -1,0 +1,356 @@
+//! `kinora replay`: the Replay operator over a live source, with clips around events, steered by keys, lines of JSON or a socket.
+
+mod feed;
+mod lines;
+mod output;
+mod panel;
+mod pending;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kinora::clips::{ClipControl, ClipEvent};
+use kinora::replay::control::{ReplayControl, ReplayEvent};
+use kinora::replay::operator::{Output, ReplayLimits, ReplayOperator};
+use kinora::replay::settings::ReplaySettings;
+use kinora::{Clock, Span, SystemClock, Timestamp};
+use serde_json::json;
+
+use super::command::{EngineChoice, SourceChoice, StreamPlace};
+use super::end::{End, Failure};
+use super::output::Manner;
+use super::stop::Stop;
+use feed::Feed;
+use lines::Lines;
+use output::Out;
+use panel::{Key, Panel};
+use pending::Pending;
+
+/// What `kinora replay` was asked for, checked.
+#[derive(Debug)]
+pub struct Replay {
+    pub source: SourceChoice,
+    pub engine: EngineChoice,
+    pub settings: ReplaySettings,
+    pub capacity: u32,
+    pub frame_bytes: Option<usize>,
+    pub span_max: Option<Span>,
+    pub rules: Vec<String>,
+    pub pre: Span,
+    pub post: Span,
+    pub clips: Option<PathBuf>,
+    pub on_clip: Option<String>,
+    pub out: Option<PathBuf>,
+    pub output: Option<ReplayOutput>,
+    pub control: Option<PathBuf>,
+    pub name: String,
+}
+
+/// Where output frames go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayOutput {
+    /// A JPEG stream.
+    Stream(StreamPlace),
+    /// A recording.
+    Recording(PathBuf),
+}
+
+/// A live frame is late after this many frame times; from then on the nominal rate drives a replay.
+const LATE_FRAMES: i64 = 2;
+
+/// Replays until the source or the input ends, or somebody stops us.
+pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
+    let stop = Stop::on_signals()?;
+    let save_now = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&save_now))
+        .map_err(Failure::io("cannot listen for SIGUSR1"))?;
+    let panel = Panel::of_terminal();
+    let lines = match (&replay.control, &panel) {
+        (Some(path), _) => Lines::of_socket(path)?,
+        (None, Some(_)) => Lines::none(),
+        (None, None) => Lines::of_stdin(),
+    };
+    let Some(out) = Out::open(replay.output.as_ref(), &stop)? else { return Ok(End::Done) };
+    let feed = Feed::start(&replay)?;
+    let mut stage = Stage::new(&replay, feed, out, lines, panel, manner)?;
+    manner.remark(format_args!("source   {}", stage.feed.info().name));
+    manner.remark(format_args!("window   {} frames, {} bytes", replay.capacity, stage.operator.status().arena_bytes));
+    while !stop.is_asked() && !stage.wants_end {
+        if save_now.swap(false, Ordering::Relaxed) {
+            stage.save("SIGUSR1");
+        }
+        if !stage.tick()? {
+            break;
+        }
+    }
+    stage.finish()
+}
+
+/// Everything that one tick touches.
+struct Stage<'a> {
+    replay: &'a Replay,
+    feed: Feed,
+    operator: ReplayOperator,
+    control: ReplayControl,
+    clips: Option<ClipControl>,
+    out: Out,
+    lines: Lines,
+    panel: Option<Panel>,
+    pending: Pending,
+    manner: Manner,
+    clock: SystemClock,
+    frame_time: Span,
+    failed_clips: u64,
+    wants_end: bool,
+}
+
+impl<'a> Stage<'a> {
+    fn new(
+        replay: &'a Replay,
+        mut feed: Feed,
+        out: Out,
+        lines: Lines,
+        panel: Option<Panel>,
+        manner: Manner,
+    ) -> Result<Self, Failure> {
+        let info = feed.info();
+        let frame_time = info.frame_time();
+        let picture = info.picture.map_or((0, 0), |picture| (picture.width, picture.height));
+        let limits = ReplayLimits {
+            capacity: replay.capacity,
+            picture,
+            frame_bytes: replay.frame_bytes,
+            frame_time,
+            span_max: replay.span_max,
+            ..ReplayLimits::default()
+        };
+        check_memory(replay, &limits)?;
+        let mut operator = ReplayOperator::with_limits(replay.settings.clone(), limits)
+            .map_err(|range| Failure::Usage(range.to_string()))?;
+        let control = operator.control();
+        let clips = feed.take_clips();
+        Ok(Self {
+            replay,
+            feed,
+            operator,
+            control,
+            clips,
+            out,
+            lines,
+            panel,
+            pending: Pending::default(),
+            manner,
+            clock: SystemClock,
+            frame_time,
+            failed_clips: 0,
+            wants_end: false,
+        })
+    }
+
+    /// One output frame, or none when the source is late and nothing replays; false at the end.
+    fn tick(&mut self) -> Result<bool, Failure> {
+        self.serve_lines();
+        self.serve_keys()?;
+        let now = self.clock.now();
+        let late = Span::from_ns(self.frame_time.as_ns() * LATE_FRAMES);
+        let until_due = self.operator.next_due().map_or(late, |due| (due - now).max(Span::ZERO).min(late));
+        let playing = self.operator.status().state.is_playing();
+        // A replay that already runs without the camera goes on at the nominal rate.
+        let wait = if playing && self.feed.is_late() { self.frame_time.min(until_due) } else { until_due };
+        let came = self.live(wait)?;
+        let ended = !came && self.feed.is_ended();
+        if !came && !ended {
+            self.without_live()?;
+        }
+        self.answer();
+        self.tell_events();
+        if let Some(panel) = &mut self.panel {
+            panel.show(self.operator.status(), &self.feed.account())?;
+        }
+        Ok(!ended && !self.lines.are_over())
+    }
+
+    /// The output frame for the next live frame, if one comes in time.
+    fn live(&mut self, wait: Span) -> Result<bool, Failure> {
+        let Self { feed, operator, out, clock, .. } = self;
+        let Some(frame) = feed.next_within(wait)? else { return Ok(false) };
+        let begun = clock.now();
+        out.write(operator.process(frame, begun).frame())?;
+        operator.note_stage_time(clock.now() - begun);
+        Ok(true)
+    }
+
+    /// A replay does not freeze with the camera.
+    fn without_live(&mut self) -> Result<(), Failure> {
+        let Self { feed, operator, out, clock, .. } = self;
+        match operator.tick(clock.now(), feed.labels()) {
+            Some(Output::Replayed { frame, .. }) => out.write(&frame),
+            _ => Ok(()),
+        }
+    }
+
+    /// Capture times of the first and the last frame that would be played.
+    fn marks(&self) -> Option<(Timestamp, Timestamp)> {
+        let (status, window) = (self.operator.status(), self.operator.window());
+        let at = |position: u64| {
+            let position = position.clamp(1, u64::from(window.extent().len.max(1)));
+            window.meta(window.extent().oldest + position - 1).map(|meta| meta.captured_at)
+        };
+        Some((at(status.playback_start_frame)?, at(status.playback_stop_frame)?))
+    }
+
+    fn serve_lines(&mut self) {
+        // No more than wait, and each caller has one line under way.
+        for _ in 0..64 {
+            let Some(line) = self.lines.next() else { return };
+            let marks = self.marks();
+            self.pending.take(line, &self.control, self.clips.as_ref(), marks);
+        }
+    }
+
+    fn answer(&mut self) {
+        let now = self.clock.now();
+        self.pending.answer(&self.control, self.operator.status(), &self.replay.name, now);
+    }
+
+    fn serve_keys(&mut self) -> Result<(), Failure> {
+        let Some(panel) = &mut self.panel else { return Ok(()) };
+        let has_frames = self.operator.status().number_of_frames_in_storage > 0;
+        while let Some(key) = panel.key(has_frames)? {
+            match key {
+                Key::Ask(request) => {
+                    if let Err(error) = self.control.request(request) {
+                        panel.say(error.to_string());
+                    }
+                }
+                Key::Trigger => match &self.clips {
+                    Some(clips) => {
+                        if let Err(error) = clips.trigger("key", self.replay.pre, self.replay.post) {
+                            panel.say(error.to_string());
+                        }
+                    }
+                    None => panel.say("no clips: start with --clips DIR".into()),
+                },
+                Key::Save => match &self.clips {
+                    Some(clips) => drop(clips.save("key")),
+                    None => panel.say("no clips: start with --clips DIR".into()),
+                },
+                Key::Quit => self.wants_end = true,
+            }
+        }
+        while let Some(answer) = self.pending.is_idle().then(|| self.control.answer()).flatten() {
+            if let Err(error) = answer.outcome {
+                panel.say(error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, label: &str) {
+        match &self.clips {
+            Some(clips) => {
+                if let Err(error) = clips.save(label) {
+                    self.manner.warn(error);
+                }
+            }
+            None => self.manner.warn("SIGUSR1: nothing is saved without --clips DIR"),
+        }
+    }
+
+    fn tell_events(&mut self) {
+        let events: Vec<ReplayEvent> = self.control.events().collect();
+        for event in events {
+            let line = match event {
+                ReplayEvent::StateChanged { from, to, .. } => {
+                    json!({ "event": "StateChanged", "from": from.name(), "to": to.name() })
+                }
+                ReplayEvent::PlaybackEnded { .. } => json!({ "event": "PlaybackEnded" }),
+                ReplayEvent::BufferFull { .. } => json!({ "event": "BufferFull" }),
+                ReplayEvent::Dropped { sequence, bytes, .. } => {
+                    json!({ "event": "Dropped", "sequence": sequence, "bytes": bytes })
+                }
+                _ => continue,
+            };
+            self.tell(&line);
+        }
+        let clips: Vec<ClipEvent> = self.clips.iter().flat_map(ClipControl::events).collect();
+        for clip in clips {
+            self.tell_clip(&clip);
+        }
+    }
+
+    fn tell_clip(&mut self, clip: &ClipEvent) {
+        let line = match clip {
+            ClipEvent::Saved { path, label, frames, pre_short, lost } => {
+                self.manner.remark(format_args!("clip     {} ({frames} frames)", path.display()));
+                if *lost > 0 {
+                    self.failed_clips += 1;
+                    self.manner
+                        .warn(format_args!("{} ends {lost} frames short: the disk was too slow", path.display()));
+                }
+                json!({ "event": "ClipSaved", "path": path.display().to_string(), "label": label.as_str(),
+                        "frames": frames, "pre_short_ns": pre_short.as_ns().to_string(), "lost": lost })
+            }
+            ClipEvent::Failed { label, reason } => {
+                self.failed_clips += 1;
+                self.manner.warn(format_args!("clip {label:?} was not saved: {reason}"));
+                json!({ "event": "ClipFailed", "label": label.as_str(), "reason": reason })
+            }
+            ClipEvent::Refused { label } => {
+                self.failed_clips += 1;
+                self.manner.warn(format_args!("clip {label:?} was not begun: too many are under way"));
+                json!({ "event": "ClipRefused", "label": label.as_str() })
+            }
+            _ => return,
+        };
+        self.tell(&line);
+    }
+
+    fn tell(&mut self, line: &serde_json::Value) {
+        self.pending.tell(line);
+        if let Some(panel) = &mut self.panel {
+            panel.say(line.to_string());
+        }
+    }
+
+    fn finish(mut self) -> Result<End, Failure> {
+        if let Some(panel) = self.panel.take() {
+            panel.leave()?;
+        }
+        let account = self.feed.stop()?;
+        let clips: Vec<ClipEvent> = self.clips.iter().flat_map(ClipControl::events).collect();
+        clips.iter().for_each(|clip| self.tell_clip(clip));
+        self.out.finish(self.manner)?;
+        let status = self.operator.status();
+        self.manner.remark(format_args!(
+            "{} frames, {} stored, {} too big, {} lost; {} in the buffer",
+            account.frames, status.stored, status.too_big, account.lost, status.number_of_frames_in_storage
+        ));
+        Ok(if account.lost + status.too_big + self.failed_clips > 0 { End::Lost } else { End::Done })
+    }
+}
+
+/// Refuses a window that memory does not allow, with the largest one that fits.
+fn check_memory(replay: &Replay, limits: &ReplayLimits) -> Result<(), Failure> {
+    let Some(available) = available_bytes() else { return Ok(()) };
+    let needed = limits.memory_bytes(replay.settings.jpeg_quality);
+    if needed <= available {
+        return Ok(());
+    }
+    let one = ReplayLimits { capacity: 1, ..*limits }.memory_bytes(replay.settings.jpeg_quality);
+    let each = (needed - one) / (limits.capacity as usize - 1).max(1);
+    let fits = available.saturating_sub(one) / each.max(1) + 1;
+    Err(Failure::Failed(format!(
+        "--max-frames {} needs {needed} bytes, {available} are free: at most --max-frames {fits} fits",
+        limits.capacity
+    )))
+}
+
+/// Memory that the system can give without swapping.
+fn available_bytes() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}

@@ -1,0 +1,180 @@
+//! `kinora replay` and `kinora ctl`, run as their users run them.
+
+#![cfg(feature = "cli")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const KINORA: &str = env!("CARGO_BIN_EXE_kinora");
+
+fn replay(arguments: &[&str]) -> Command {
+    let mut command = Command::new(KINORA);
+    command.args(["replay", "--source", "virtual:seed=7", "--size", "160x120", "--fps", "60"]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn ctl(socket: &Path, arguments: &[&str]) -> Output {
+    Command::new(KINORA).args(["ctl", "--control"]).arg(socket).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A session on a socket; ended when dropped.
+struct Session(Child);
+
+impl Session {
+    fn start(socket: &Path, arguments: &[&str]) -> Self {
+        let control = ["--control", socket.to_str().unwrap()];
+        let child = replay(&[&control, arguments].concat()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !ctl(socket, &["status"]).status.success() {
+            assert!(Instant::now() < deadline, "the session does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self(child)
+    }
+
+    fn end(mut self) -> std::process::ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn lines_on_standard_input_are_answered_in_order_and_its_end_ends_the_session() {
+    let mut child = replay(&["--autostart", "--max-frames", "10"]).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let lines = [
+        r#"{"id":1,"wait":{"FrameBufferFull":true},"timeout":"60s"}"#,
+        r#"{"id":2,"set":{"JpegQuality":7}}"#,
+        r#"{"id":3,"command":"CommandStop"}"#,
+        r#"{"id":4,"get":"NumberOfFramesInStorage"}"#,
+        r#"not json"#,
+        r#"{"id":6,"trigger":{"label":"x"}}"#,
+    ];
+    for line in lines {
+        writeln!(input, "{line}").unwrap();
+    }
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&answers.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()["ok"], true);
+    let refused = next();
+    assert_eq!((refused["id"].as_i64(), refused["error"]["min"].as_i64()), (Some(2), Some(10)));
+    assert_eq!(next()["result"]["PlaybackState"], "Stopped");
+    assert_eq!(next()["result"], 10);
+    assert_eq!(next()["error"]["code"], "not_json");
+    let no_clips = next();
+    assert!(no_clips["error"]["message"].as_str().unwrap().contains("--clips"), "{no_clips}");
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_socket_is_for_its_owner_and_ctl_steers_the_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("replay.sock");
+    let session = Session::start(&socket, &["--autostart", "--max-frames", "12"]);
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(ctl(&socket, &["wait", "NumberOfFramesInStorage=12", "--timeout", "60s"]).status.success());
+    assert!(ctl(&socket, &["set", "PlaybackSpeed=50%", "StartRecordingAfterPlayback=false"]).status.success());
+    assert!(ctl(&socket, &["start-playback"]).status.success());
+    assert!(ctl(&socket, &["wait", "PlaybackState=Stopped"]).status.success());
+    let status = ctl(&socket, &["status"]);
+    assert!(text(&status.stdout).contains("PlaybackSpeed: 50%"), "{}", text(&status.stdout));
+    assert_eq!(text(&ctl(&socket, &["get", "PlaybackCurrentFrame"]).stdout).trim(), "12");
+
+    let wrong = ctl(&socket, &["set", "JpegQuality=500"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stderr).contains("10 to 100"), "{}", text(&wrong.stderr));
+    let late = ctl(&socket, &["wait", "PlaybackState=Playback", "--timeout", "100ms"]);
+    assert_eq!(late.status.code(), Some(1));
+
+    let second = replay(&["--control", socket.to_str().unwrap()]).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("somebody answers"), "{}", text(&second.stderr));
+    assert!(session.end().success(), "SIGTERM ends it cleanly");
+    assert!(!socket.exists());
+    let nobody = ctl(&socket, &["status"]);
+    assert!(text(&nobody.stderr).contains("is `kinora replay"), "{}", text(&nobody.stderr));
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_another_file_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("replay.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert!(socket.exists());
+    Session::start(&socket, &[]).end();
+    std::fs::write(&socket, "something else").unwrap();
+    let refused = replay(&["--control", socket.to_str().unwrap()]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(&socket).unwrap(), "something else");
+}
+
+#[test]
+fn a_trigger_and_a_save_make_clips_that_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, clips) = (folder.path().join("s"), folder.path().join("clips"));
+    let session = Session::start(&socket, &["--clips", clips.to_str().unwrap()]);
+    std::thread::sleep(Duration::from_millis(300));
+    let trigger = ctl(&socket, &["trigger", "goal", "--pre", "200ms", "--post", "200ms"]);
+    assert!(trigger.status.success(), "{}", text(&trigger.stderr));
+    assert!(ctl(&socket, &["save", "--label", "all"]).status.success());
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(ctl(&socket, &["trigger", "--pre", "2h"]).status.code() == Some(1), "no history reaches back so far");
+    session.end();
+    let names: Vec<String> =
+        std::fs::read_dir(&clips).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(
+        names.iter().any(|name| name.contains("_goal")) && names.iter().any(|name| name.contains("_all")),
+        "{names:?}"
+    );
+    for name in names {
+        assert!(name.starts_with("clip_") && name.ends_with(".kinora"), "{name}");
+        let verified = Command::new(KINORA).arg("verify").arg(clips.join(name)).output().unwrap();
+        assert!(verified.status.success(), "{}", text(&verified.stdout));
+    }
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_exit_code_2() {
+    for (arguments, expected) in [
+        (vec!["--trigger", "person for", "--clips", "c"], "column 11"),
+        (vec!["--trigger", "person"], "--clips"),
+        (vec!["--max-frames", "0"], "--max-frames"),
+        (vec!["--quality", "5"], "10 to 100"),
+        (vec!["--speed", "fast"], "no speed"),
+        (vec!["--default-output", "black"], "PassThrough"),
+    ] {
+        let output = replay(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(expected), "{arguments:?}: {}", text(&output.stderr));
+    }
+    let huge = replay(&["--max-frames", "9000000"]).output().unwrap();
+    assert_eq!(huge.status.code(), Some(1));
+    assert!(text(&huge.stderr).contains("at most --max-frames"), "{}", text(&huge.stderr));
+}
+
+#[test]
+fn the_example_session_shows_the_frames_that_it_asked_for() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/replay_session.sh");
+    let output = Command::new("bash").arg(script).arg(KINORA).output().unwrap();
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).contains("was shown"));
+}

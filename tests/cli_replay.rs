@@ -115,6 +115,23 @@ fn a_socket_is_for_its_owner_and_ctl_steers_the_session() {
 }
 
 #[test]
+fn the_status_has_the_documented_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let session = Session::start(&socket, &["--autostart"]);
+    let answer: Value = serde_json::from_slice(&ctl(&socket, &["--json", "status"]).stdout).unwrap();
+    session.end();
+    let document = include_str!("../docs/json.md");
+    let section = document.split("\n## ").find(|section| section.starts_with("replay status\n")).unwrap();
+    let documented: std::collections::BTreeSet<&str> =
+        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let fields: std::collections::BTreeSet<&str> =
+        answer["result"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, documented);
+    assert_eq!(answer["ok"], true);
+}
+
+#[test]
 fn a_stale_socket_is_replaced_and_another_file_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("replay.sock");

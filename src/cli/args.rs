@@ -45,7 +45,7 @@ pub enum Sub {
     #[command(after_help = after("kinora play\nkinora play match.kinora --from bookmark:goal --speed 1/2 --loop\nkinora play match.kinora --output fd:1 | ffplay -f mjpeg -"))]
     Play(PlayArgs),
     /// Keep the last seconds of a source in memory and play them again, slowly or not; save clips around events
-    #[command(after_help = after("kinora replay --autostart\nkinora replay --source v4l2:/dev/video0 --autostart --resume --output fd:1 | ffplay -f mjpeg -\nkinora replay --autostart --trigger 'person>0.6 for 500ms cooldown 10s' --clips clips --control replay.sock"))]
+    #[command(after_help = after("kinora replay --autostart\nkinora replay --autostart --output fd:1 | ffplay -f mjpeg -\nkinora replay --autostart --trigger 'person>0.6' --clips clips"))]
     Replay(ReplayArgs),
     /// Steer a running `kinora replay --control SOCKET`
     #[command(after_help = after("kinora ctl --control replay.sock status\nkinora ctl --control replay.sock set PlaybackSpeed=50%\nkinora ctl --control replay.sock wait FrameBufferFull=true --timeout 10s"))]

@@ -49,7 +49,7 @@ struct Steady {
 impl Steady {
     fn new(frames: u64, frame_ns: i64, jpeg_bytes: usize) -> Self {
         let mut slot = Slot::new(&SlotSizes { jpeg: jpeg_bytes, ..SlotSizes::default() });
-        let picture: Vec<u8> = (0..jpeg_bytes).map(|i| (i * 31 >> 3) as u8).collect();
+        let picture: Vec<u8> = (0..jpeg_bytes).map(|i| ((i * 31) >> 3) as u8).collect();
         slot.put_jpeg(&picture, 640, 480).expect("the plane was made for it");
         slot.results.begin(ResultKind::Detections);
         for i in 0..10 {

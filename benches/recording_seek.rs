@@ -40,7 +40,7 @@ fn recording(folder: &Path, frames: u64, jpeg_bytes: usize, close: bool) -> Path
         SessionHeader::from_source(&SourceInfo::new("bench"), SystemClock.pair(), random_id().expect("random"));
     let settings = WriterSettings { sync: SyncPolicy::Never, ..WriterSettings::default() };
     let mut writer = Writer::create(&path, &header, &settings).expect("a recording");
-    let picture: Vec<u8> = (0..jpeg_bytes).map(|i| (i * 31 >> 3) as u8).collect();
+    let picture: Vec<u8> = (0..jpeg_bytes).map(|i| ((i * 31) >> 3) as u8).collect();
     let (mut meta, mut results) = (FrameMeta::new(), Results::new());
     results.begin(ResultKind::Detections);
     for i in 0..BOXES {

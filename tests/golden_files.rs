@@ -108,7 +108,7 @@ fn every_record(writer: &mut Writer, slot: &mut Slot) {
     writer.event(&Event { kind: EventKind::Bookmark, at: pair(121).monotonic, wall: pair(121).wall, text }).unwrap();
     writer.sync().unwrap();
     let mut stepped = pair(140);
-    stepped.wall = stepped.wall + Span::from_s(3600);
+    stepped.wall += Span::from_s(3600);
     writer.tick(stepped).unwrap();
 }
 

@@ -426,8 +426,8 @@ fn stepped(source: &str) -> Vec<u8> {
     wait_for_end(&mut session);
     let report = session.stop().unwrap();
     assert_eq!((report.status.kept, report.status.lost()), (150, 0));
-    let bytes = std::mem::take(&mut seen.lock().unwrap().bytes);
-    bytes
+
+    std::mem::take(&mut seen.lock().unwrap().bytes)
 }
 
 #[test]

@@ -79,7 +79,8 @@ impl Rig {
             losses: &[],
         };
         self.next += 1;
-        let seen = match self.operator.process(live, now) {
+
+        match self.operator.process(live, now) {
             Output::Live(frame) => Seen::Live(frame.meta.sequence),
             Output::Black(frame) => {
                 let pixels = frame.pixels.expect("a black picture");
@@ -96,8 +97,7 @@ impl Rig {
                 assert!(captured_at < now, "the original capture time");
                 Seen::Replayed { sequence, position }
             }
-        };
-        seen
+        }
     }
 
     fn run(&mut self, ticks: u64) -> Vec<Seen> {

@@ -140,7 +140,7 @@ impl Plan {
         let inside = |ordinal: &u64| (from..=to).contains(&captured_at(history, *ordinal));
         let mut ordinals = (extent.oldest..extent.oldest + u64::from(extent.len)).filter(inside);
         let Some(first) = ordinals.next() else { return Started::Nothing };
-        let last = ordinals.last().unwrap_or(first);
+        let last = ordinals.next_back().unwrap_or(first);
         self.begin(first, End::Ordinal(last), Span::ZERO, true)
     }
 

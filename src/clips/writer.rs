@@ -22,6 +22,7 @@ use crate::wake::Wake;
 
 /// From the frames' thread.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation on the frames' thread")]
 pub(super) enum Message {
     /// A clip begins.
     Begin { id: u32, label: Label, wall: WallTime, utc_offset_s: i32 },

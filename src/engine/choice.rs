@@ -235,6 +235,7 @@ fn open_standard_input(_: &SourceOptions) -> Result<Box<dyn Source>, SourceError
     Err(lacks("-", "modlib"))
 }
 
+#[cfg(not(all(feature = "modlib", feature = "v4l2")))]
 fn lacks(source: &str, feature: &str) -> SourceError {
     SourceError::Unavailable(format!("{source}: this build is without the feature `{feature}`; build it with it"))
 }

@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn packed_bytes_come_back_and_packing_is_deterministic() {
-        let raw: Vec<u8> = (0..10_000_u32).map(|i| (i * i >> 5) as u8).collect();
+        let raw: Vec<u8> = (0..10_000_u32).map(|i| ((i * i) >> 5) as u8).collect();
         let mut packer = Packer::new();
         let mut unpacker = Unpacker::new();
         for len in [0, 1, 2, 3, 255, 10_000] {

@@ -5,7 +5,9 @@ use std::path::Path;
 use super::builder::Codec;
 #[cfg(feature = "modlib")]
 use super::json_file::JsonFile;
-use crate::error::{Error, Result};
+#[cfg(not(feature = "modlib"))]
+use crate::error::Error;
+use crate::error::Result;
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::ledger::{Cause, Loss};

@@ -297,7 +297,7 @@ impl ReplayOperator {
             |ordinal: &u64| self.window.meta(*ordinal).is_some_and(|meta| (from..=to).contains(&meta.captured_wall));
         let mut ordinals = (extent.oldest..extent.oldest + u64::from(extent.len)).filter(inside);
         let first = ordinals.next().ok_or(RequestError::NothingBetween)?;
-        let last = ordinals.last().unwrap_or(first);
+        let last = ordinals.next_back().unwrap_or(first);
         self.machine.play(Bound::Frame(first), Bound::Frame(last), extent)?;
         Ok(())
     }

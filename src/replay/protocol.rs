@@ -386,10 +386,10 @@ mod tests {
         let line =
             r#"{"command":"StartPlaybackWindow","from":"2025-06-14T12:32:07.5+02:00","to":"2025-06-14T10:32:08Z"}"#;
         assert_eq!(asked(line), Ask::Command(Request::PlayBetween { from, to }));
-        assert_eq!(
-            asked(r#"{"save":{"last":"10s"}}"#),
-            Ask::Save { label: String::new(), last: Some(Span::from_s(10)) }
-        );
+        let part = Part::Last(Span::from_s(10));
+        assert_eq!(asked(r#"{"save":{"last":"10s"}}"#), Ask::Save { label: String::new(), part });
+        let save = Ask::Save { label: "goal".into(), part: Part::Marks };
+        assert_eq!(asked(r#"{"save":{"marks":true,"label":"goal"}}"#), save);
         let wait = asked(r#"{"wait":{"FrameBufferFull":true},"timeout":"10s"}"#);
         assert!(matches!(wait, Ask::Wait { timeout, .. } if timeout == Span::from_s(10)));
         assert_eq!(asked(r#"{"subscribe":"status"}"#), Ask::Subscribe);

@@ -10,6 +10,7 @@ pub(super) enum Stored {
     /// It is the newest.
     AsIs,
     /// It is the newest, at a lower quality than was set.
+    #[cfg_attr(not(feature = "jpeg"), expect(dead_code, reason = "nothing is compressed in this build"))]
     Requantised,
     /// It has more bytes than the window promises; it was not stored and nothing was evicted.
     TooBig {

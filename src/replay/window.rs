@@ -407,7 +407,9 @@ mod tests {
     #[test]
     fn pinned_frames_stay_beside_the_window_until_the_reserve_is_used_up() {
         let mut window = Window::new(WindowSettings { capacity: 3, reserve: 2, frame_bytes: 400 });
-        (0..3).for_each(|sequence| drop(store(&mut window, sequence, 50, 3)));
+        for sequence in 0..3 {
+            store(&mut window, sequence, 50, 3).unwrap();
+        }
         window.pin(Some(1));
         store(&mut window, 3, 50, 3).unwrap();
         assert_eq!((window.extent().oldest, window.oldest_kept()), (1, 1), "frame 0 was not pinned");

@@ -57,6 +57,7 @@ impl Trigger {
     ///
     /// # Errors
     /// The rule names a label that is not among them; labels that look alike are suggested.
+    #[expect(clippy::result_large_err, reason = "once at the start; the suggestions need no allocation")]
     pub fn new(rule: Rule, labels: Option<&Labels>) -> Result<Self, UnknownLabel> {
         let class_id = match &rule.class {
             Class::Any => None,

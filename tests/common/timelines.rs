@@ -20,7 +20,6 @@ impl Times {
     }
 
     /// Frames at these milliseconds.
-
     pub fn ms(at: impl IntoIterator<Item = i64>) -> Self {
         Self::ns(at.into_iter().map(|ms| ms * 1_000_000))
     }

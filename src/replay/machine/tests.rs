@@ -193,7 +193,9 @@ fn reset_gives_the_defaults_and_keeps_the_newest_hundred_in_every_state() {
         bench.command(Command::StartRecording).unwrap();
         bench.run(260);
         bench.command(Command::Stop).unwrap();
-        prepare.map(|command| bench.command(command).unwrap());
+        if let Some(command) = prepare {
+            bench.command(command).unwrap();
+        }
         bench.tick();
         let newest = bench.store.oldest + u64::from(bench.store.len);
         bench.command(Command::Reset).unwrap();
@@ -336,7 +338,7 @@ fn a_new_stop_counts_at_once_and_a_new_start_next_time() {
     bench.command(Command::StartPlayback).unwrap();
     assert_eq!(bench.positions(4), [1, 2, 3, 4]);
     bench.set(Setting::PlaybackStopFrame(2)).unwrap();
-    assert_eq!(bench.positions(100), [], "below the current frame: it was the last");
+    assert_eq!(bench.positions(100), [0_u64; 0], "below the current frame: it was the last");
 }
 
 #[test]

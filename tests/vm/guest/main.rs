@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use v4l::control::{Control, Type, Value};
 
-pub const CAMERA: &str = "/dev/video0";
+const CAMERA: &str = "/dev/video0";
 /// An emulated machine on a busy host: long enough for anything that ends at all.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -88,6 +88,6 @@ pub fn set(name: &str, value: i64) {
     device.set_control(Control { id: control.id, value }).unwrap();
 }
 
-pub fn shell(line: &str) {
+fn shell(line: &str) {
     assert!(Command::new("/bin/sh").args(["-c", line]).status().unwrap().success(), "{line}");
 }

@@ -208,6 +208,12 @@ fn broken_lines_are_named_and_the_others_come_in_with_exit_3() {
     assert!(stderr(&output).contains("line 5"), "{}", stderr(&output));
     assert!(stdout(&output).contains("11 frames"), "{}", stdout(&output));
     succeeds(folder.path(), "verify b.kinora");
+    let as_source = run(folder.path(), "record --clock manual --source torn.json --out c.kinora");
+    assert_eq!((code(&as_source), stderr(&as_source).contains("torn.json: line 5")), (3, true), "{as_source:?}");
+    let mut piped = kinora(folder.path());
+    piped.args(["record", "--source", "-", "--out", "d.kinora"]);
+    let piped = piped.stdin(std::fs::File::open(folder.path().join("torn.json")).unwrap()).output().unwrap();
+    assert_eq!((code(&piped), stderr(&piped).contains("-: line 5")), (3, true), "{piped:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::end::{End, Failure};
 use super::import::recorder_failure;
 use super::output::{Manner, Progress, Results};
 use super::sinks::{Lines, Named, Path as SharedPath};
-use super::source;
+use super::source::{self, Told};
 use super::stop::Stop;
 use super::units::{show_bytes, show_span};
 
@@ -39,7 +39,8 @@ pub fn run(record: Record, manner: Manner) -> Result<End, Failure> {
         true => Arc::new(ManualClock::new(MANUAL_START)),
         false => Arc::new(SystemClock),
     };
-    let capture = source::open(&record.source)?.clock(Arc::clone(&clock)).settings(settings(&record));
+    let (capture, mut told) = source::open_telling(&record.source)?;
+    let capture = capture.clock(Arc::clone(&clock)).settings(settings(&record));
     let path = SharedPath::default();
     let session = session(capture, &record, clock, &path)?;
     tracing::info!("{:?}", session.info());
@@ -47,8 +48,9 @@ pub fn run(record: Record, manner: Manner) -> Result<End, Failure> {
         manner.warn(note);
     }
     greet(session.info(), &record, &path, manner);
-    let report = watch(session, &record, &stop, &path, manner)?;
-    finish(report, &record, manner)
+    let report = watch(session, &record, &stop, &path, &mut told, manner)?;
+    let end = finish(report, &record, manner)?;
+    Ok(if told.count() > 0 { End::Lost } else { end })
 }
 
 /// The engine's settings.
@@ -118,11 +120,13 @@ fn watch(
     record: &Record,
     stop: &Stop,
     path: &SharedPath,
+    told: &mut Told,
     manner: Manner,
 ) -> Result<SessionReport, Failure> {
     let mut progress = Progress::new(manner);
     let mut speed = Throughput::default();
     while !session.wait_within(LOOK) {
+        told.tell(manner);
         let status = session.status();
         if stop.is_asked() || status.sink_failed {
             break;
@@ -132,7 +136,9 @@ fn watch(
         progress.show(|| line(&status, speed.per_second, directory.as_deref(), record.min_free));
     }
     progress.finish();
-    Ok(session.stop()?)
+    let report = session.stop()?;
+    told.tell(manner);
+    Ok(report)
 }
 
 /// Bytes a second, smoothed over some seconds.

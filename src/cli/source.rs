@@ -2,19 +2,53 @@
 
 use kinora::SourceOptions;
 use kinora::jpeg_header::JpegOptions;
+use kinora::source::{Remarks, Source as _};
 use kinora::thread::ThreadSettings;
 use kinora::{Capture, PictureFormat, Settings};
 
 use super::command::{EngineChoice, SourceChoice};
 use super::end::Failure;
+use super::output::Manner;
+
+/// Broken places that are told one by one.
+const TOLD_MAX: usize = 20;
 
 /// Opens the source, without starting it. A name that names nothing is a usage error.
 pub fn open(choice: &SourceChoice) -> Result<Capture, Failure> {
+    open_telling(choice).map(|(capture, _)| capture)
+}
+
+/// Opens the source, and takes what it has to say about broken input.
+pub fn open_telling(choice: &SourceChoice) -> Result<(Capture, Told), Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("--source: {error}"));
     let parsed: kinora::SourceChoice = choice.name.parse().map_err(|error| wrong(&error))?;
     let options = SourceOptions { size: Some(choice.size), frame_rate: Some(choice.fps), ..SourceOptions::default() };
-    let opened = parsed.open(&options)?;
-    Ok(Capture::new(opened))
+    let mut opened = parsed.open(&options)?;
+    let told = Told { remarks: opened.remarks(), count: 0 };
+    Ok((Capture::new(opened), told))
+}
+
+/// Broken places of the source's input, told as they turn up.
+pub struct Told {
+    remarks: Option<Remarks>,
+    count: usize,
+}
+
+impl Told {
+    /// Warns of what turned up since the last call.
+    pub fn tell(&mut self, manner: Manner) {
+        for remark in self.remarks.iter_mut().flatten() {
+            self.count += 1;
+            if self.count <= TOLD_MAX {
+                manner.warn(remark);
+            }
+        }
+    }
+
+    /// Places that were broken.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
 }
 
 /// The engine's settings.

@@ -219,7 +219,7 @@ impl Playback {
     /// The frames as a source: at the recorded pace, once or in a loop, through the whole path of a camera. Rate, range
     /// and policy do not apply.
     pub fn into_source(self) -> PlaybackSource {
-        PlaybackSource::new(self.timeline, self.info, self.transport.looped)
+        PlaybackSource::new(self.timeline, self.info, self.transport.looped).with_notes(self.notes)
     }
 
     /// The frames themselves, without any playing.

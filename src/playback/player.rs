@@ -88,6 +88,7 @@ impl<T: Timeline> Player<T> {
     /// What comes next, without showing it: for callers who listen for something else until shortly before the deadline
     /// and then call [`Player::next`].
     pub fn peek(&mut self, now: Timestamp) -> Peek {
+        self.caller_is_back(now);
         self.transport.peek(&self.timeline, now)
     }
 

@@ -6,7 +6,7 @@ use crate::playback::open::BoxedTimeline;
 use crate::playback::pacing::{Pacing, PacingSettings, Rate};
 use crate::playback::transport::frame_time_of;
 use crate::slot::Slot;
-use crate::source::{Filled, Source, SourceError, SourceInfo};
+use crate::source::{Filled, Remarks, Source, SourceError, SourceInfo};
 use crate::time::{ClockPair, Span, Timestamp};
 use crate::timeline::Timeline;
 
@@ -19,6 +19,7 @@ use crate::timeline::Timeline;
 pub struct PlaybackSource {
     timeline: BoxedTimeline,
     info: SourceInfo,
+    notes: Vec<String>,
     looped: bool,
     pacing: Pacing,
     start: Timestamp,
@@ -48,7 +49,15 @@ impl PlaybackSource {
         let settings = PacingSettings { frame_time: frame_time_of(&timeline), ..PacingSettings::default() };
         let pacing = Pacing::new(settings, Rate::NORMAL);
         let timeline = Box::new(timeline);
-        Self { timeline, info, looped, pacing, start: Timestamp::default(), next: 0, round: Round::default() }
+        let (start, round) = (Timestamp::default(), Round::default());
+        Self { timeline, info, notes: Vec::new(), looped, pacing, start, next: 0, round }
+    }
+
+    /// What is wrong with the file and was passed over, as [`Source::remarks`] tells it.
+    #[must_use]
+    pub fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
     }
 
     /// The next frame's recorded time and deadline, beginning a new round if need be; `None` at the end.
@@ -140,5 +149,10 @@ impl Source for PlaybackSource {
         self.round.settle(slot);
         slot.due_at = due_at;
         Ok(Filled::Frame)
+    }
+
+    fn remarks(&mut self) -> Option<Remarks> {
+        let name = self.info.name.clone();
+        Some(Box::new(std::mem::take(&mut self.notes).into_iter().map(move |note| format!("{name}: {note}"))))
     }
 }

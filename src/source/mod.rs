@@ -161,7 +161,16 @@ pub trait Source: Send {
 
     /// Gives back what `start` took. Called once after the last `fill`, also after an error.
     fn stop(&mut self) {}
+
+    /// What is broken in its input, for whoever tells people. Asked for at most once, before `start`; default: nothing.
+    fn remarks(&mut self) -> Option<Remarks> {
+        None
+    }
 }
+
+/// One text for each broken place (a line, a damaged recording), as they turn up: `None` means none for now. What was in
+/// that place is lost.
+pub type Remarks = Box<dyn Iterator<Item = String> + Send>;
 
 impl Source for Box<dyn Source> {
     fn describe(&self) -> &SourceInfo {
@@ -178,5 +187,9 @@ impl Source for Box<dyn Source> {
 
     fn stop(&mut self) {
         (**self).stop();
+    }
+
+    fn remarks(&mut self) -> Option<Remarks> {
+        (**self).remarks()
     }
 }

@@ -15,7 +15,7 @@ use crate::ledger::{Cause, Loss};
 use crate::limits::{PICTURE_BYTES_MAX, SIDE_PLANE_BYTES_MAX};
 use crate::modlib::{Broken, Format, Import, Imported, LINE_BYTES_MAX, Reason};
 use crate::slot::{Slot, SlotSizes};
-use crate::source::{Filled, Source, SourceError, SourceInfo};
+use crate::source::{Filled, Remarks, Source, SourceError, SourceInfo};
 use crate::time::{ClockPair, Span, Timestamp};
 
 /// What cannot be known before all lines were read. A frame that is larger than these sizes is no loss: its slot is made
@@ -160,6 +160,12 @@ impl<R: Read + AsFd + Send> Source for LinesSource<R> {
                 }
             }
         }
+    }
+
+    fn remarks(&mut self) -> Option<Remarks> {
+        let broken = self.broken()?;
+        let name = self.info.name.clone();
+        Some(Box::new(std::iter::from_fn(move || broken.try_recv().ok().map(|broken| format!("{name}: {broken}")))))
     }
 }
 

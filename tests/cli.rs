@@ -210,6 +210,8 @@ fn broken_lines_are_named_and_the_others_come_in_with_exit_3() {
     succeeds(folder.path(), "verify b.kinora");
     let as_source = run(folder.path(), "record --clock manual --source torn.json --out c.kinora");
     assert_eq!((code(&as_source), stderr(&as_source).contains("torn.json: line 5")), (3, true), "{as_source:?}");
+    std::fs::write(folder.path().join("none.json"), "no frame\nat all\n").unwrap();
+    fails(folder.path(), "record --source none.json --out e.kinora", 1, &["none.json: no frame in it", "line 1"]);
     let mut piped = kinora(folder.path());
     piped.args(["record", "--source", "-", "--out", "d.kinora"]);
     let piped = piped.stdin(std::fs::File::open(folder.path().join("torn.json")).unwrap()).output().unwrap();

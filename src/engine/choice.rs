@@ -185,13 +185,24 @@ impl SourceChoice {
             }
             Self::V4l2(path) => open_camera(path, options)?,
             Self::Virtual(words) => Box::new(VirtualScene::new(&words.to_string(), words.options(options)?)?),
-            Self::File(path) if path.exists() => Box::new(Playback::open(path)?.looped(options.repeat).into_source()),
+            Self::File(path) if path.exists() => Box::new(open_file(path)?.looped(options.repeat).into_source()),
             Self::File(path) => {
                 let text = format!("{}: neither a source nor a file that is there: {FORMS}", path.display());
                 return Err(SourceError::Unavailable(text).into());
             }
             Self::StandardInput => open_standard_input(options)?,
         })
+    }
+}
+
+/// A file with nothing but damage is none.
+fn open_file(path: &Path) -> crate::Result<Playback> {
+    let playback = Playback::open(path)?;
+    match playback.notes().first() {
+        Some(first) if playback.is_empty() => {
+            Err(SourceError::Malformed(format!("{}: no frame in it; {first}", path.display())).into())
+        }
+        _ => Ok(playback),
     }
 }
 

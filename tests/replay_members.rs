@@ -395,6 +395,17 @@ fn frame_buffer_full() {
     let status = rig.status();
     assert!(status.frame_buffer_full && status.frame_store_duration <= Span::from_ms(100));
     assert_eq!(status.number_of_frames_in_storage, 4, "three intervals of 33.3 ms fit into 100 ms");
+    let limits = ReplayLimits { bytes_max: Some(1500), picture: (8, 6), frame_bytes: Some(2048), ..Default::default() };
+    let mut rig = Rig::with_limits(ReplaySettings { autostart_recording: true, ..Default::default() }, limits);
+    rig.tick();
+    let bytes_each = rig.status().frames_memory_bytes;
+    assert!(!rig.status().frame_buffer_full, "one of {bytes_each} bytes");
+    rig.run(50);
+    let status = rig.status();
+    assert_eq!(u64::from(status.number_of_frames_in_storage), 1500 / bytes_each);
+    assert!(status.frame_buffer_full && status.frames_memory_bytes <= 1500);
+    rig.tick_with_bytes(1600);
+    assert_eq!(rig.status().number_of_frames_in_storage, 1, "the newest stays, whatever it takes");
 }
 
 #[test]
@@ -540,6 +551,38 @@ fn a_disabled_operator_lets_frames_pass_untouched() {
     assert_eq!(rig.command(Command::StartRecording), Err(RequestError::Refused(Refused::Disabled)));
     rig.set(Setting::Enabled(true)).unwrap();
     assert_eq!(rig.tick(), Seen::Black(1));
+}
+
+#[test]
+fn a_disabled_operator_ignores_autostart() {
+    let mut rig = Rig::new(ReplaySettings { enabled: false, autostart_recording: true, ..Default::default() });
+    assert_eq!(rig.run(2), [Seen::Live(0), Seen::Live(1)]);
+    assert_eq!((rig.status().state, rig.status().number_of_frames_in_storage), (State::Stopped, 0));
+}
+
+#[test]
+fn a_name_is_known_to_the_operator_and_its_controls() {
+    let mut operator = ReplayOperator::new(ReplaySettings::default()).unwrap().named("goal camera");
+    let control = operator.control();
+    assert_eq!((operator.name(), control.name()), ("goal camera", "goal camera"));
+    assert_eq!(ReplayOperator::new(ReplaySettings::default()).unwrap().name(), "");
+}
+
+#[test]
+fn the_time_in_the_stage_reads_as_last_and_longest() {
+    let mut rig = Rig::new(ReplaySettings::default());
+    for us in [40, 70, 50] {
+        rig.tick();
+        rig.operator.note_stage_time(Span::from_us(us));
+    }
+    let status = rig.status();
+    assert_eq!((status.stage_time_last, status.stage_time_max), (Span::from_us(50), Span::from_us(70)));
+}
+
+#[test]
+fn audio_metering_is_silent_without_channels() {
+    let audio = Rig::recorded(3).status().audio();
+    assert_eq!((audio.channels, audio.is_silent), (0, true));
 }
 
 #[test]

@@ -15,6 +15,9 @@ const REQUESTS_MAX: usize = 64;
 /// Events that may wait for a control to take them.
 const EVENTS_MAX: usize = 256;
 
+/// An operator's name.
+pub(super) type Name = heapless::String<64>;
+
 /// Something asked of the operator; carried out at its next tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -154,6 +157,7 @@ pub struct ReplayControl {
     events: RefCell<Consumer<ReplayEvent>>,
     board: StatusBoard,
     capacity: u32,
+    name: Name,
     next_ticket: Cell<u64>,
 }
 
@@ -164,7 +168,7 @@ impl fmt::Debug for ReplayControl {
 }
 
 /// Both ends of one control.
-pub(super) fn channel(board: StatusBoard, capacity: u32) -> (Channel, ReplayControl) {
+pub(super) fn channel(board: StatusBoard, capacity: u32, name: Name) -> (Channel, ReplayControl) {
     let (request, requests) = RingBuffer::new(REQUESTS_MAX);
     let (answer, answers) = RingBuffer::new(REQUESTS_MAX);
     let (event, events) = RingBuffer::new(EVENTS_MAX);
@@ -174,6 +178,7 @@ pub(super) fn channel(board: StatusBoard, capacity: u32) -> (Channel, ReplayCont
         events: RefCell::new(events),
         board,
         capacity,
+        name,
         next_ticket: Cell::new(1),
     };
     (Channel { requests, answers: answer, events: event }, control)
@@ -250,6 +255,11 @@ impl ReplayControl {
     pub fn set_speed(&self, speed: impl Into<Option<Speed>>) -> Result<Ticket, RequestError> {
         let range = OutOfRange { field: "PlaybackSpeed", min: -1_000_000, max: 1_000_000, got: i64::MAX };
         self.set(Setting::PlaybackSpeed(speed.into().ok_or(range)?))
+    }
+
+    /// The operator's name, as it was when this control was made.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The operator as of its newest tick, whole; from any moment, without disturbing it.

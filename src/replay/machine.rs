@@ -228,7 +228,7 @@ impl Machine {
     /// A setting is out of its range.
     pub fn new(settings: ReplaySettings, capacity: u32) -> Result<Self, OutOfRange> {
         settings.validate(capacity)?;
-        let recording = settings.autostart_recording;
+        let recording = settings.autostart_recording && settings.enabled;
         Ok(Self { settings, capacity, recording, replay: None, pending_cut: None, last_shown: None })
     }
 

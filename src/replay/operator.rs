@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::control::{Answer, Channel, ReplayControl, ReplayEvent, Request, RequestError, channel};
+use super::control::{Answer, Channel, Name, ReplayControl, ReplayEvent, Request, RequestError, channel};
 use super::machine::{Advance, Machine, Shown, State, StoreAction};
 use super::recorded::{Due, RecordedPace};
 use super::settings::{Bound, OutOfRange, ReplayPacing, ReplaySettings, Setting};
@@ -13,6 +13,7 @@ use crate::frame::{Frame, FrameMeta, PictureInfo, PixelFormat, Pixels};
 use crate::labels::Labels;
 use crate::playback::pacing::FRAME_TIME_DEFAULT;
 use crate::results::Results;
+use crate::source::bounded;
 use crate::time::{Span, Timestamp, WallTime};
 
 /// Controls of one operator.
@@ -33,8 +34,10 @@ pub struct ReplayLimits {
     pub reserve: u32,
     /// How long the last frame of a replay at recorded intervals stands. Default 1/30 s.
     pub frame_time: Span,
-    /// The window holds at most so much time, newest minus oldest; `None`: bounded by frames only.
+    /// The window holds at most so much time, newest minus oldest; `None`, the default: no such bound.
     pub span_max: Option<Span>,
+    /// The window holds at most so many bytes of frames, but always the newest frame; `None`, the default: no such bound.
+    pub bytes_max: Option<u64>,
 }
 
 impl Default for ReplayLimits {
@@ -46,6 +49,7 @@ impl Default for ReplayLimits {
             reserve: 60,
             frame_time: FRAME_TIME_DEFAULT,
             span_max: None,
+            bytes_max: None,
         }
     }
 }
@@ -118,6 +122,7 @@ pub struct ReplayOperator {
     recorded: RecordedPace,
     keeps_intervals: bool,
     limits: ReplayLimits,
+    name: Name,
     channels: heapless::Vec<Channel, CONTROLS_MAX>,
     board: StatusBoard,
     status: Status,
@@ -160,6 +165,7 @@ impl ReplayOperator {
             recorded: RecordedPace::new(limits.frame_time),
             keeps_intervals: false,
             limits,
+            name: Name::default(),
             channels: heapless::Vec::new(),
             board: StatusBoard::default(),
             status: Status::default(),
@@ -173,12 +179,25 @@ impl ReplayOperator {
         Ok(operator)
     }
 
+    /// The operator under a name (the page's `Name`), cut to 64 bytes; controls that are made from now on know it. The
+    /// default is none.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = bounded(name);
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A handle for another thread (or this one). At most 8.
     ///
     /// # Panics
     /// When there are 8 already.
     pub fn control(&mut self) -> ReplayControl {
-        let (ours, theirs) = channel(self.board.clone(), self.limits.capacity);
+        let (ours, theirs) = channel(self.board.clone(), self.limits.capacity, self.name.clone());
         assert!(self.channels.push(ours).is_ok(), "an operator has at most {CONTROLS_MAX} controls");
         theirs
     }
@@ -329,6 +348,9 @@ impl ReplayOperator {
         if let Some(span) = self.limits.span_max {
             self.window.cut_to_span(span);
         }
+        if let Some(bytes) = self.limits.bytes_max {
+            self.window.cut_to_bytes(bytes);
+        }
     }
 
     fn finish_tick(&mut self, now: Timestamp) {
@@ -343,8 +365,8 @@ impl ReplayOperator {
 
     /// Reads every read-out from the machine and the window.
     fn refresh(&mut self) {
-        let (extent, window) = (self.window.extent(), &self.window);
-        let s = &mut self.status;
+        let (extent, next_evicts) = (self.window.extent(), self.next_frame_evicts());
+        let (window, s) = (&self.window, &mut self.status);
         s.state = self.machine.state();
         s.settings.clone_from(self.machine.settings());
         s.playback_start_frame = self.machine.start_position(extent);
@@ -376,11 +398,19 @@ impl ReplayOperator {
         s.arena_bytes = window.settings().arena_bytes() as u64;
         s.capacity = self.limits.capacity;
         s.max_frames_pending = self.machine.has_pending_cut();
-        // The span never exceeds its bound after a cut, so "reached" means that the next frame would exceed it.
-        let mean = i64::from(extent.len).checked_sub(1).filter(|&n| n > 0).map(|n| window.span().as_ns() / n);
-        let span_full =
-            self.limits.span_max.zip(mean).is_some_and(|(max, mean)| window.span() + Span::from_ns(mean) > max);
-        s.frame_buffer_full = extent.len >= self.machine.settings().max_frames_in_memory || span_full;
+        s.frame_buffer_full = extent.len >= self.machine.settings().max_frames_in_memory || next_evicts;
+    }
+
+    /// True when a bound of time or bytes is reached. After a cut neither is exceeded, so "reached" means that one more frame
+    /// of average length would exceed it.
+    fn next_frame_evicts(&self) -> bool {
+        let (frames, window) = (u64::from(self.window.extent().len), &self.window);
+        let over_span = |max: Span| {
+            let mean_ns = window.span().as_ns().checked_div(frames as i64 - 1).unwrap_or(0);
+            frames > 1 && window.span() + Span::from_ns(mean_ns) > max
+        };
+        let over_bytes = |max: u64| frames > 0 && window.bytes() + window.bytes() / frames > max;
+        self.limits.span_max.is_some_and(over_span) || self.limits.bytes_max.is_some_and(over_bytes)
     }
 
     fn tell_state(&mut self, from: State, at: Timestamp) {

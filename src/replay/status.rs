@@ -67,7 +67,21 @@ pub struct Status {
     pub events_lost: u64,
 }
 
+/// What the page's audio metering reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AudioMetering {
+    /// Channels that are metered.
+    pub channels: u32,
+    /// True when no channel has a level.
+    pub is_silent: bool,
+}
+
 impl Status {
+    /// Silent, 0 channels, always: the camera has no microphone and recordings hold no sound.
+    pub const fn audio(&self) -> AudioMetering {
+        AudioMetering { channels: 0, is_silent: true }
+    }
+
     /// `FramesMemoryUsage`: megabytes of 2^20 bytes, rounded.
     pub const fn frames_memory_usage_mb(&self) -> u64 {
         (self.frames_memory_bytes + (1 << 19)) >> 20

@@ -40,10 +40,7 @@ impl WindowSettings {
 
     /// All bytes that a window takes: arena, table of frames, working memory.
     pub const fn total_bytes(&self) -> usize {
-        self.arena_bytes()
-            + self.capacity as usize * size_of::<Entry>()
-            + columns::COLUMNS_BYTES_MAX
-            + size_of::<Window>()
+        self.arena_bytes() + self.slots() * size_of::<Entry>() + columns::COLUMNS_BYTES_MAX + size_of::<Window>()
     }
 }
 
@@ -268,6 +265,13 @@ impl Window {
     /// Forgets frames that were captured more than `span` before the newest.
     pub fn cut_to_span(&mut self, span: Span) {
         while self.len > 1 && self.span() > span {
+            self.cut_to(self.len - 1);
+        }
+    }
+
+    /// Forgets the oldest frames until all take `bytes` at most; the newest stays.
+    pub fn cut_to_bytes(&mut self, bytes: u64) {
+        while self.len > 1 && self.bytes > bytes {
             self.cut_to(self.len - 1);
         }
     }

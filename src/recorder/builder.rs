@@ -170,6 +170,14 @@ impl RecorderBuilder {
         self
     }
 
+    /// Locked recordings in the directory (`….locked.kinora`) are not removed for [`keep_size`](Self::keep_size) while they
+    /// take no more than so many percent of it together, `0..=100`. Default 30.
+    #[must_use]
+    pub fn locked_share(mut self, percent: u8) -> Self {
+        self.limits.locked_percent = percent;
+        self
+    }
+
     /// So many bytes stay free on the disk: default 100 MB, 0 for none.
     #[must_use]
     pub fn min_free(mut self, bytes: u64) -> Self {
@@ -236,6 +244,12 @@ impl RecorderBuilder {
         }
         if let Some(bytes) = self.limits.keep_size.filter(|&bytes| bytes < SIZE_MIN) {
             return Err(too_small("keep size", bytes));
+        }
+        if self.limits.locked_percent > 100 {
+            return Err(Error::Setting(format!(
+                "locked share is {} %; it has to be 0 to 100",
+                self.limits.locked_percent
+            )));
         }
         if self.split_time.is_some_and(|span| span <= Span::ZERO) {
             return Err(Error::Setting("split time has to be longer than nothing".into()));

@@ -281,7 +281,7 @@ mod tests {
             names: Names::new(path, "a", "kinora"),
             exact: true,
             codec: Codec::Kinora,
-            limits: Limits { keep_size: None, min_free: 0 },
+            limits: Limits { min_free: 0, ..Limits::default() },
             directory: Arc::new(Directory::open(path).unwrap()),
         };
         let header = SessionHeader::from_source(&SourceInfo::new("test"), ClockPair::default(), [1; 16]);

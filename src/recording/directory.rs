@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::anatomy::Kinora;
 use super::hold::hold;
-use super::names::{is_recording_name, natural_order};
+use super::names::{is_locked_name, is_recording_name, natural_order};
 
 /// What a file is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,11 @@ pub struct Scan {
     pub bytes: u64,
     /// The oldest recordings, those that may go first at the front: closed ones by age, then unclosed ones by age.
     pub oldest: Vec<Entry>,
-    /// True when there are more recordings than `oldest` lists.
+    /// Bytes of the locked recordings among them.
+    pub locked_bytes: u64,
+    /// The oldest locked recordings, by age, closed or not; none of them is in `oldest`.
+    pub locked: Vec<Entry>,
+    /// True when there are more recordings than `oldest` and `locked` list.
     pub more: bool,
 }
 
@@ -197,17 +201,25 @@ impl<A: Anatomy> Directory<A> {
     pub fn scan(&self) -> io::Result<Scan> {
         let mut closed = Oldest::default();
         let mut unclosed = Oldest::default();
-        let mut bytes = 0_u64;
+        let mut locked = Oldest::default();
+        let (mut bytes, mut locked_bytes) = (0_u64, 0_u64);
         self.each_recording(|entry, _| {
             bytes = bytes.saturating_add(entry.bytes);
-            if entry.closed { closed.add(entry) } else { unclosed.add(entry) }
+            if is_locked_name(OsStr::from_bytes(entry.name_bytes())) {
+                locked_bytes = locked_bytes.saturating_add(entry.bytes);
+                locked.add(entry);
+            } else if entry.closed {
+                closed.add(entry);
+            } else {
+                unclosed.add(entry);
+            }
         })?;
-        let more = closed.overflowed || unclosed.overflowed;
+        let more = closed.overflowed || unclosed.overflowed || locked.overflowed;
         // Unclosed ones may only follow once every closed one is listed.
         let abandoned = if closed.overflowed { Vec::new() } else { unclosed.into_sorted() };
         let mut oldest = closed.into_sorted();
         oldest.extend(abandoned);
-        Ok(Scan { bytes, oldest, more })
+        Ok(Scan { bytes, oldest, locked_bytes, locked: locked.into_sorted(), more })
     }
 
     /// Removes a recording that [`scan`](Self::scan) listed, unless somebody writes it or it is not the same any more.

@@ -99,6 +99,14 @@ pub fn is_recording_name(name: &OsStr) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == EXTENSION)
 }
 
+/// Ending of recordings that somebody wants to keep: trimming passes them over up to a share of the total size.
+pub const LOCKED_ENDING: &str = ".locked.kinora";
+
+/// True for a name whose recording is locked.
+pub fn is_locked_name(name: &OsStr) -> bool {
+    name.as_encoded_bytes().ends_with(LOCKED_ENDING.as_bytes())
+}
+
 /// Order of names with numbers compared as numbers: part 10,000 comes after part 9,999.
 pub fn natural_order(a: &[u8], b: &[u8]) -> Ordering {
     let (mut i, mut j) = (0, 0);
@@ -162,6 +170,18 @@ mod tests {
         assert_eq!(names.directory(), Path::new("."));
         assert_eq!(Names::of_file(Path::new("/")), None);
         assert_eq!(Names::of_file(Path::new("plain")).unwrap().part(1), Path::new("plain_0001"));
+    }
+
+    #[test]
+    fn locked_recordings_are_known_by_their_ending() {
+        for (name, locked) in [
+            ("clip.locked.kinora", true),
+            ("locked.kinora", false),
+            ("a.locked.kinora.txt", false),
+            ("a.kinora", false),
+        ] {
+            assert_eq!(is_locked_name(OsStr::new(name)), locked, "{name}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! It is asked whenever a recording is about to grow (see [`Room`]), so the limits hold at every moment and not only when
 //! a file ends; what is preallocated counts. Closed recordings of ours go first, oldest first; then those whose writer
-//! died; those being written never. Without a total size nothing is ever removed, and the floor alone decides.
+//! died; those being written never. Locked ones (`….locked.kinora`) stay as long as they take no more than a share of the
+//! total size together; what is beyond it goes before anything else, the oldest locked one first. Without a total size nothing is ever removed, and the floor alone decides.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,9 @@ use super::room::{NoRoom, Room};
 /// Default of [`Limits::min_free`]: 100 MB, modlib's floor.
 pub const MIN_FREE_DEFAULT: u64 = 100_000_000;
 
+/// Default of [`Limits::locked_percent`].
+pub const LOCKED_PERCENT_DEFAULT: u8 = 30;
+
 /// What a directory may take and what must stay free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -22,11 +26,21 @@ pub struct Limits {
     pub keep_size: Option<u64>,
     /// Bytes that stay free on the disk; 0 switches the floor off.
     pub min_free: u64,
+    /// Share of `keep_size` that locked recordings may take together before they are removed too, in percent.
+    pub locked_percent: u8,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { keep_size: None, min_free: MIN_FREE_DEFAULT }
+        Self { keep_size: None, min_free: MIN_FREE_DEFAULT, locked_percent: LOCKED_PERCENT_DEFAULT }
+    }
+}
+
+impl Limits {
+    /// Bytes of locked recordings that are never removed to make room.
+    fn locked_max(&self) -> u64 {
+        let share = |limit: u64| u128::from(limit) * u128::from(self.locked_percent.min(100)) / 100;
+        self.keep_size.map_or(u64::MAX, |limit| share(limit) as u64)
     }
 }
 
@@ -111,21 +125,27 @@ impl<A: Anatomy> Keeper<A> {
     fn remove_until_fits(&self, scan: &Scan, limit: u64, wanted: u64) -> Removals {
         let free_before = self.free();
         let mut removals = Removals::default();
-        let (mut used, mut freed) = (scan.bytes, 0);
-        let mut candidates = scan.oldest.iter();
+        let (mut used, mut locked_used, mut freed) = (scan.bytes, scan.locked_bytes, 0);
+        let (mut oldest, mut locked) = (scan.oldest.iter(), scan.locked.iter());
+        let locked_max = self.limits.locked_max();
         loop {
             // Some file systems give space back late: what was removed counts as free at once.
             let free = free_before.map(|before| before.saturating_add(freed).max(self.free().unwrap_or(0)));
             let above_floor = free.map(|bytes| bytes.saturating_sub(self.limits.min_free));
             removals.available = (limit.saturating_sub(used), above_floor);
             removals.fits = removals.available.0 >= wanted && above_floor.is_none_or(|bytes| bytes >= wanted);
-            // A floor that all our recordings together could not restore is no reason to lose them.
-            let hopeless = free.is_some_and(|bytes| bytes.saturating_add(used) < self.limits.min_free);
+            // A floor that all that may go could not restore is no reason to lose it.
+            let removable = used.saturating_sub(locked_used.min(locked_max));
+            let hopeless = free.is_some_and(|bytes| bytes.saturating_add(removable) < self.limits.min_free);
             if removals.fits || hopeless {
                 return removals;
             }
-            let Some(entry) = candidates.next() else { return removals };
+            let beyond_share = if locked_used > locked_max { locked.next() } else { None };
+            let Some(entry) = beyond_share.or_else(|| oldest.next()) else { return removals };
             if self.directory.remove(entry) == Removal::Removed {
+                if beyond_share.is_some() {
+                    locked_used = locked_used.saturating_sub(entry.bytes);
+                }
                 removals.files += 1;
                 used = used.saturating_sub(entry.bytes);
                 freed += entry.bytes;
@@ -185,7 +205,7 @@ mod tests {
         for (name, age) in [("c.kinora", 1), ("b.kinora", 2), ("a.kinora", 3), ("mine.txt", 0)] {
             recording(top.path(), name, age);
         }
-        let mut keeper = keeper(top.path(), Limits { keep_size: Some(33 * BLOCK), min_free: 0 });
+        let mut keeper = keeper(top.path(), Limits { keep_size: Some(33 * BLOCK), min_free: 0, ..Limits::default() });
         assert_eq!(keeper.grant(4 * BLOCK, BLOCK), Ok(4 * BLOCK));
         assert_eq!(left(top.path()), ["a.kinora", "b.kinora", "mine.txt"]);
         assert_eq!((keeper.removed.files(), keeper.removed.bytes()), (1, 10 * BLOCK));
@@ -199,7 +219,7 @@ mod tests {
         for age in 0..3 {
             recording(top.path(), &format!("{age}.kinora"), age);
         }
-        let mut keeper = keeper(top.path(), Limits { keep_size: Some(32 * BLOCK), min_free: 0 });
+        let mut keeper = keeper(top.path(), Limits { keep_size: Some(32 * BLOCK), min_free: 0, ..Limits::default() });
         assert_eq!(keeper.grant(64 << 20, BLOCK), Ok(4 * BLOCK));
         assert_eq!(left(top.path()).len(), 2);
     }
@@ -210,7 +230,7 @@ mod tests {
         recording(top.path(), "written.kinora", 0);
         let writer = std::fs::File::open(top.path().join("written.kinora")).unwrap();
         assert!(super::super::hold::hold(&writer).unwrap());
-        let mut some = keeper(top.path(), Limits { keep_size: Some(12 * BLOCK), min_free: 0 });
+        let mut some = keeper(top.path(), Limits { keep_size: Some(12 * BLOCK), min_free: 0, ..Limits::default() });
         assert_eq!(some.grant(64 << 20, 2 * BLOCK), Ok(2 * BLOCK));
         let refused = some.grant(64 << 20, 3 * BLOCK);
         assert_eq!(refused, Err(NoRoom::Total { used: 10 * BLOCK, limit: 12 * BLOCK, needed: 3 * BLOCK }));
@@ -221,16 +241,56 @@ mod tests {
     fn below_the_floor_nothing_is_granted_and_without_a_total_nothing_is_removed() {
         let top = tempfile::tempdir().unwrap();
         recording(top.path(), "a.kinora", 0);
-        let mut keeper = keeper(top.path(), Limits { keep_size: None, min_free: u64::MAX / 2 });
+        let mut keeper = keeper(top.path(), Limits { keep_size: None, min_free: u64::MAX / 2, ..Limits::default() });
         assert!(matches!(keeper.grant(BLOCK, 1), Err(NoRoom::Floor { needed: 1, .. })));
         assert_eq!(left(top.path()), ["a.kinora"]);
+    }
+
+    #[test]
+    fn locked_recordings_stay_until_they_take_more_than_their_share() {
+        let top = tempfile::tempdir().unwrap();
+        for (name, age) in [("a.locked.kinora", 1), ("b.locked.kinora", 2), ("c.locked.kinora", 3)] {
+            recording(top.path(), name, age);
+        }
+        for (name, age) in [("d.kinora", 4), ("e.kinora", 5), ("f.kinora", 6), ("g.kinora", 7)] {
+            recording(top.path(), name, age);
+        }
+        // 70 blocks of 70; locked ones may take 30 % of that: 21.
+        let limits = Limits { keep_size: Some(70 * BLOCK), min_free: 0, ..Limits::default() };
+        let mut keeper = keeper(top.path(), limits);
+        assert_eq!(keeper.grant(5 * BLOCK, BLOCK), Ok(5 * BLOCK));
+        let rest = ["d.kinora", "e.kinora", "f.kinora", "g.kinora"];
+        let locked = ["b.locked.kinora", "c.locked.kinora"];
+        assert_eq!(left(top.path()), [&locked[..], &rest].concat(), "beyond their share");
+        recording(top.path(), "h.kinora", 8);
+        assert_eq!(keeper.grant(8 * BLOCK, 8 * BLOCK), Ok(8 * BLOCK));
+        assert_eq!(
+            left(top.path()),
+            [&locked[..], &["e.kinora", "f.kinora", "g.kinora", "h.kinora"]].concat(),
+            "within their share the oldest other one goes, though it is younger"
+        );
+    }
+
+    #[test]
+    fn locked_recordings_within_their_share_are_not_removed_even_when_nothing_else_is_left() {
+        let top = tempfile::tempdir().unwrap();
+        recording(top.path(), "a.locked.kinora", 1);
+        let limits = Limits { keep_size: Some(12 * BLOCK), min_free: 0, locked_percent: 100 };
+        assert_eq!(keeper(top.path(), limits).grant(BLOCK, 1), Ok(BLOCK));
+        let refused = keeper(top.path(), limits).grant(4 * BLOCK, 4 * BLOCK);
+        assert_eq!(refused, Err(NoRoom::Total { used: 10 * BLOCK, limit: 12 * BLOCK, needed: 4 * BLOCK }));
+        assert_eq!(left(top.path()), ["a.locked.kinora"]);
+        let none = Limits { locked_percent: 0, ..limits };
+        assert_eq!(keeper(top.path(), none).grant(4 * BLOCK, 4 * BLOCK), Ok(4 * BLOCK));
+        assert_eq!(left(top.path()), [""; 0]);
     }
 
     #[test]
     fn recordings_are_not_removed_for_a_floor_that_they_cannot_restore() {
         let top = tempfile::tempdir().unwrap();
         recording(top.path(), "a.kinora", 0);
-        let mut hopeless = keeper(top.path(), Limits { keep_size: Some(u64::MAX), min_free: u64::MAX / 2 });
+        let mut hopeless =
+            keeper(top.path(), Limits { keep_size: Some(u64::MAX), min_free: u64::MAX / 2, ..Limits::default() });
         assert!(matches!(hopeless.grant(BLOCK, 1), Err(NoRoom::Floor { .. })));
         assert_eq!(left(top.path()), ["a.kinora"]);
     }

@@ -95,6 +95,19 @@ impl Rig {
         }
     }
 
+    /// The next event, when the clip thread has come so far.
+    fn event(&mut self) -> ClipEvent {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            if let Some(event) = self.control.events().next() {
+                return event;
+            }
+            assert!(std::time::Instant::now() < deadline, "no event came");
+            // What waits is handed over with the next frames.
+            self.run(1);
+        }
+    }
+
     fn finish(mut self) -> Vec<ClipEvent> {
         let summary = self.sink.finish().unwrap();
         assert_eq!(summary.frames, self.next, "the recorder beside got every frame");
@@ -222,11 +235,63 @@ fn a_wrong_rule_or_an_unknown_label_is_refused_before_anything_starts() {
     assert!(wrong.contains("column 11"), "{wrong}");
     let long = ClipSink::new(Box::new(Counter::default()), with("person", Span::from_s(9))).unwrap_err().to_string();
     assert!(long.contains("history of 9.000 s"), "{long}");
+    let small = ClipSettings { keep_size: Some(1000), ..settings(directory.path()) };
+    assert!(ClipSink::new(Box::new(Counter::default()), small).unwrap_err().to_string().contains("1048576"));
+    let share = ClipSettings { locked_percent: 101, ..settings(directory.path()) };
+    assert!(ClipSink::new(Box::new(Counter::default()), share).unwrap_err().to_string().contains("0 to 100"));
     let (mut sink, _control) = ClipSink::new(Box::new(Counter::default()), with("persn", Span::ZERO)).unwrap();
     let mut info = SourceInfo::new("test");
     info.labels.push("person").unwrap();
     let unknown = sink.begin(&info, ClockPair::default()).unwrap_err().to_string();
     assert!(unknown.contains("did you mean \"person\""), "{unknown}");
+}
+
+#[test]
+fn a_locked_clip_says_so_in_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(settings(directory.path()));
+    rig.run(10);
+    rig.control.trigger("plain", Span::from_ms(500), Span::ZERO).unwrap();
+    rig.run(5);
+    rig.control.trigger_locked("kept", Span::from_ms(500), Span::ZERO).unwrap();
+    rig.run(5);
+    rig.control.trigger("extended", Span::from_ms(500), Span::from_s(1)).unwrap();
+    rig.run(5);
+    rig.control.trigger_locked("by a locked one", Span::ZERO, Span::from_ms(100)).unwrap();
+    rig.run(20);
+    let ends = |rig: Rig| -> Vec<bool> {
+        let events = rig.finish();
+        events.iter().map(|event| saved(event).0.to_str().unwrap().ends_with(".locked.kinora")).collect()
+    };
+    assert_eq!(ends(rig), [false, true, true]);
+    let mut rig = Rig::new(ClipSettings { lock: true, ..settings(directory.path()) });
+    rig.run(10);
+    rig.control.save("all").unwrap();
+    rig.run(5);
+    assert_eq!(ends(rig), [true]);
+}
+
+#[test]
+fn a_directory_of_clips_is_kept_small_and_locked_ones_outlive_it() {
+    const CLIPS: usize = 60;
+    let directory = tempfile::tempdir().unwrap();
+    let keep_size = Some(2 << 20);
+    let mut rig = Rig::new(ClipSettings { keep_size, locked_percent: 90, ..settings(directory.path()) });
+    rig.run(10);
+    let mut paths = Vec::new();
+    for clip in 0..CLIPS {
+        match clip {
+            0 => rig.control.trigger_locked("kept", Span::from_s(1), Span::ZERO).unwrap(),
+            _ => rig.control.save("passing").unwrap(),
+        }
+        rig.run(20);
+        paths.push(saved(&rig.event()).0);
+    }
+    assert_eq!(rig.finish(), []);
+    assert!(paths[0].exists(), "the oldest is locked");
+    let there = paths.iter().filter(|path| path.exists()).count();
+    assert!((2..CLIPS).contains(&there), "{there} files are left of {CLIPS}");
+    assert!(paths[CLIPS - 1].exists() && !paths[1].exists(), "of the others the oldest goes first");
 }
 
 #[test]
@@ -245,6 +310,28 @@ fn a_command_gets_the_path_of_each_clip() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(std::fs::read_to_string(&heard).unwrap(), path.display().to_string());
+}
+
+#[test]
+fn frames_above_the_promise_are_counted_and_told_and_cost_the_recorder_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(ClipSettings { frame_bytes: Some(100), ..settings(directory.path()) });
+    rig.run(4);
+    rig.control.save("nothing").unwrap();
+    rig.run(1);
+    let events = rig.finish();
+    let told: Vec<u64> = events
+        .iter()
+        .filter_map(|event| match event {
+            ClipEvent::TooBig { frames, needed, promised } => {
+                assert!(*needed > JPEG.len() && *promised >= 100, "{event:?}");
+                Some(*frames)
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [1, 5]);
+    assert!(events.iter().any(|event| matches!(event, ClipEvent::Refused { .. })));
 }
 
 #[test]

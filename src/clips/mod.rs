@@ -40,6 +40,7 @@ const EVENTS_MAX: usize = 64;
 pub(crate) struct Request {
     label: Label,
     wish: Wish,
+    lock: bool,
 }
 
 /// Which frames are wanted.
@@ -65,7 +66,8 @@ pub enum ClipEvent {
         frames: u64,
         /// Pre-roll that was asked for and that the history did not reach back to.
         pre_short: Span,
-        /// Frames that left the history before they were written: the clip ends that much short.
+        /// Above zero when frames left the history before they were written: the clip ends short, and so many frames that were
+        /// captured for it until then are not in it; or the disk got full, and took so many frames no more.
         lost: u64,
     },
     /// It was not saved.
@@ -74,6 +76,16 @@ pub enum ClipEvent {
         label: Label,
         /// Why, with the remedy.
         reason: String,
+    },
+    /// Frames that are larger than the history promises to hold, and are therefore in no clip. Told with the first such frame,
+    /// and at the end with all of them; the remedy is `frame_bytes`.
+    TooBig {
+        /// How many so far.
+        frames: u64,
+        /// Bytes of the largest.
+        needed: usize,
+        /// Bytes promised to each frame.
+        promised: usize,
     },
     /// A trigger came while `CLIPS_MAX` clips were under way, or before the first frame; it began none.
     Refused {
@@ -103,7 +115,16 @@ impl ClipControl {
     /// `pre` is longer than the history, with the setting that it needs; or 16 requests wait already.
     pub fn trigger(&self, label: &str, pre: Span, post: Span) -> Result<()> {
         check_pre(pre, self.history)?;
-        self.request(label, Reach::Time(pre), Reach::Time(post))
+        self.request(label, Reach::Time(pre), Reach::Time(post), false)
+    }
+
+    /// As [`trigger`](Self::trigger); the clip is locked, also when this extends one that is under way.
+    ///
+    /// # Errors
+    /// As [`trigger`](Self::trigger).
+    pub fn trigger_locked(&self, label: &str, pre: Span, post: Span) -> Result<()> {
+        check_pre(pre, self.history)?;
+        self.request(label, Reach::Time(pre), Reach::Time(post), true)
     }
 
     /// A clip of so many frames before and after.
@@ -111,7 +132,7 @@ impl ClipControl {
     /// # Errors
     /// 16 requests wait already.
     pub fn trigger_frames(&self, label: &str, pre: u32, post: u32) -> Result<()> {
-        self.request(label, Reach::Frames(pre), Reach::Frames(post))
+        self.request(label, Reach::Frames(pre), Reach::Frames(post), false)
     }
 
     /// A clip of all that the history holds now.
@@ -119,7 +140,7 @@ impl ClipControl {
     /// # Errors
     /// 16 requests wait already.
     pub fn save(&self, label: &str) -> Result<()> {
-        self.request(label, Reach::All, Reach::All)
+        self.request(label, Reach::All, Reach::All, false)
     }
 
     /// A clip of the last `span`.
@@ -128,7 +149,7 @@ impl ClipControl {
     /// As [`trigger`](Self::trigger).
     pub fn save_last(&self, label: &str, span: Span) -> Result<()> {
         check_pre(span, self.history)?;
-        self.request(label, Reach::Time(span), Reach::All)
+        self.request(label, Reach::Time(span), Reach::All, false)
     }
 
     /// A clip of what was captured between two instants, as far as the history still holds it.
@@ -136,7 +157,7 @@ impl ClipControl {
     /// # Errors
     /// 16 requests wait already.
     pub fn save_between(&self, label: &str, from: Timestamp, to: Timestamp) -> Result<()> {
-        self.send(label, Wish::Between(from, to))
+        self.send(label, Wish::Between(from, to), false)
     }
 
     /// What became of clips since the last call.
@@ -147,12 +168,12 @@ impl ClipControl {
         })
     }
 
-    fn request(&self, label: &str, pre: Reach, post: Reach) -> Result<()> {
-        self.send(label, Wish::Around { pre, post })
+    fn request(&self, label: &str, pre: Reach, post: Reach, lock: bool) -> Result<()> {
+        self.send(label, Wish::Around { pre, post }, lock)
     }
 
-    fn send(&self, label: &str, wish: Wish) -> Result<()> {
-        let request = Request { label: bounded(label), wish };
+    fn send(&self, label: &str, wish: Wish, lock: bool) -> Result<()> {
+        let request = Request { label: bounded(label), wish, lock };
         let pushed = self.requests.borrow_mut().push(request);
         pushed.map_err(|_| Error::Setting(format!("{REQUESTS_MAX} clip requests wait already; try again")))
     }

@@ -61,7 +61,8 @@ pub enum Next {
     Wait,
     /// Nothing: it has all its frames.
     Complete,
-    /// The history lost so many frames before they were handed over: the clip ends short.
+    /// The history lost a frame before it was handed over: the clip ends short, and so many frames that were captured for it
+    /// until now are not in it.
     Short(u64),
 }
 
@@ -159,7 +160,7 @@ impl Plan {
         }
         let oldest = history.oldest_kept();
         if clip.next < oldest {
-            return Next::Short(oldest - clip.next);
+            return Next::Short(missing(clip, history));
         }
         let inside = match clip.end {
             End::At(end) => captured_at(history, clip.next) <= end,
@@ -197,6 +198,24 @@ impl Plan {
 
 fn captured_at(history: &Window, ordinal: u64) -> Timestamp {
     history.meta(ordinal).map_or(Timestamp::default(), |meta| meta.captured_at)
+}
+
+/// Frames from the clip's next one to its end, or to the newest one.
+fn missing(clip: &Active, history: &Window) -> u64 {
+    let extent = history.extent();
+    let behind = extent.oldest + u64::from(extent.len);
+    match clip.end {
+        End::Ordinal(last) => behind.min(last + 1) - clip.next,
+        End::At(end) => {
+            // Times rise: halve the part in which the end lies.
+            let (mut low, mut high) = (extent.oldest, behind);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if captured_at(history, middle) <= end { low = middle + 1 } else { high = middle }
+            }
+            low.max(clip.next) - clip.next
+        }
+    }
 }
 
 fn later(a: End, b: End) -> End {
@@ -355,7 +374,7 @@ mod tests {
         bench.run(5);
         bench.per_tick = 1;
         bench.run(1);
-        assert_eq!(bench.ended, [(1, Next::Short(1))], "15 frames stay, the sixteenth pushed the first out");
+        assert_eq!(bench.ended, [(1, Next::Short(16))], "15 frames stay, the sixteenth pushed the first out");
     }
 
     #[test]

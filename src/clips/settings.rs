@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::plan::Overlap;
+use crate::recording::retention::LOCKED_PERCENT_DEFAULT;
 use crate::time::Span;
 
 /// Settings of clips around events.
@@ -20,6 +21,15 @@ pub struct ClipSettings {
     pub frame_bytes: Option<usize>,
     /// Forget the history once it was saved. Default false.
     pub clear_on_save: bool,
+    /// Every clip is locked: its name ends in `.locked.kinora`, and trimming passes it over. Default false; one clip is locked
+    /// by [`ClipControl::trigger_locked`](super::ClipControl::trigger_locked).
+    pub lock: bool,
+    /// All recordings in the directory stay under so many bytes: the oldest ones that are not locked are removed when a clip
+    /// needs room. 1 MiB or more; no clip becomes larger. Default `None`: nothing is removed.
+    pub keep_size: Option<u64>,
+    /// Share of `keep_size` that locked clips may take together before the oldest of them goes too, in percent, `0..=100`.
+    /// Default 30.
+    pub locked_percent: u8,
     /// Rules that trigger by themselves, with their pre- and post-roll.
     pub rules: Vec<RuleSettings>,
     /// A shell command that gets each finished clip's path as its argument, in a process of its own.
@@ -49,6 +59,9 @@ impl ClipSettings {
             overlap: Overlap::Extend,
             frame_bytes: None,
             clear_on_save: false,
+            lock: false,
+            keep_size: None,
+            locked_percent: LOCKED_PERCENT_DEFAULT,
             rules: Vec::new(),
             on_clip: None,
             min_free_bytes: 100_000_000,

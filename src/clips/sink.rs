@@ -17,8 +17,9 @@ use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};
 use crate::frame::Frame;
 use crate::ledger::Loss;
+use crate::recorder::SIZE_MIN;
 use crate::replay::operator::frame_bytes;
-use crate::replay::window::{Window, WindowSettings};
+use crate::replay::window::{FrameTooBig, Window, WindowSettings};
 use crate::sink::{Added, FrameSink, Summary};
 use crate::slot::{Slot, SlotSizes};
 use crate::source::{SourceInfo, bounded};
@@ -62,6 +63,8 @@ struct Work {
     clear_on_save: bool,
     /// Frames larger than the history promises to hold.
     too_big: u64,
+    /// Bytes of the largest of them.
+    largest: usize,
 }
 
 impl fmt::Debug for ClipSink {
@@ -74,7 +77,8 @@ impl ClipSink {
     /// A clip saver before `inner`, and the handle to ask for clips. Makes the directory.
     ///
     /// # Errors
-    /// A rule is wrong (with its column), its pre-roll is longer than the history, or the directory cannot be made.
+    /// A rule is wrong (with its column), its pre-roll is longer than the history, a setting is out of its range, or the
+    /// directory cannot be made.
     pub fn new(inner: Box<dyn FrameSink>, settings: ClipSettings) -> Result<(Self, ClipControl)> {
         let mut rules = Vec::new();
         for rule in &settings.rules {
@@ -82,6 +86,15 @@ impl ClipSink {
                 .map_err(|error| Error::Setting(format!("trigger rule {:?}, {error}", rule.rule)))?;
             check_pre(rule.pre, settings.history)?;
             rules.push((parsed, rule.clone()));
+        }
+        if let Some(bytes) = settings.keep_size.filter(|&bytes| bytes < SIZE_MIN) {
+            return Err(Error::Setting(format!(
+                "keep size of clips is {bytes} bytes; it has to be at least {SIZE_MIN}"
+            )));
+        }
+        if settings.locked_percent > 100 {
+            let percent = settings.locked_percent;
+            return Err(Error::Setting(format!("locked share is {percent} %; it has to be 0 to 100")));
         }
         let directory = settings.directory.display();
         let made = DirBuilder::new().recursive(true).mode(0o750).create(&settings.directory);
@@ -133,6 +146,11 @@ impl FrameSink for ClipSink {
         let summary = self.inner.finish();
         if let Some(work) = &mut self.work {
             work.finish();
+            if work.too_big > 1 {
+                let promised = work.history.settings().frame_bytes;
+                let told = ClipEvent::TooBig { frames: work.too_big, needed: work.largest, promised };
+                drop(self.refused.push(told));
+            }
         }
         summary
     }
@@ -189,12 +207,17 @@ impl Work {
             info: info.clone(),
             clear_on_save: settings.clear_on_save,
             too_big: 0,
+            largest: 0,
         })
     }
 
     fn frame(&mut self, frame: &Frame<'_>, requests: &mut Consumer<Request>, refused: &mut Producer<ClipEvent>) {
-        if self.history.push(frame, u32::MAX).is_err() {
+        if let Err(FrameTooBig { needed, promised }) = self.history.push(frame, u32::MAX) {
             self.too_big += 1;
+            self.largest = self.largest.max(needed);
+            if self.too_big == 1 {
+                drop(refused.push(ClipEvent::TooBig { frames: 1, needed, promised }));
+            }
         }
         let mut fired: heapless::Vec<usize, REQUESTS_MAX> = heapless::Vec::new();
         for (index, (trigger, _)) in self.triggers.iter_mut().enumerate() {
@@ -205,7 +228,7 @@ impl Work {
         for index in fired {
             let rule = &self.triggers[index].1;
             let wish = Wish::Around { pre: Reach::Time(rule.pre), post: Reach::Time(rule.post) };
-            self.trigger(Request { label: bounded(&rule.rule), wish }, refused);
+            self.trigger(Request { label: bounded(&rule.rule), wish, lock: false }, refused);
         }
         for _ in 0..REQUESTS_MAX {
             let Ok(request) = requests.pop() else { break };
@@ -217,7 +240,7 @@ impl Work {
     }
 
     fn trigger(&mut self, request: Request, refused: &mut Producer<ClipEvent>) {
-        let Request { label, wish } = request;
+        let Request { label, wish, lock } = request;
         // A clip needs two messages now and one at its end; without room for them it is not begun.
         let room = self.messages.as_ref().is_some_and(|messages| messages.slots() > SLOTS + CLIPS_MAX);
         let started = match wish {
@@ -234,9 +257,9 @@ impl Work {
             Started::New { id, pre_short, .. } => {
                 let _ = self.pre_short.insert(id, pre_short);
                 self.send(Message::Begin { id, label, wall, utc_offset_s });
-                self.send(Message::Event { id, event });
+                self.send(Message::Event { id, event, lock });
             }
-            Started::Extended { id } => self.send(Message::Event { id, event }),
+            Started::Extended { id } => self.send(Message::Event { id, event, lock }),
             Started::TooMany | Started::Nothing => drop(refused.push(ClipEvent::Refused { label })),
         }
     }

@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::recorder::Recorder;
 use crate::recording::directory::sync_directory;
+use crate::recording::names::LOCKED_ENDING;
+use crate::sink::Added;
 use crate::slot::Slot;
 use crate::source::SourceInfo;
 use crate::time::{Span, WallTime};
@@ -28,8 +30,8 @@ pub(super) enum Message {
     Begin { id: u32, label: Label, wall: WallTime, utc_offset_s: i32 },
     /// One of its frames.
     Frame { id: u32, slot: Box<Slot> },
-    /// A trigger inside it.
-    Event { id: u32, event: Event },
+    /// A trigger inside it, which may lock it.
+    Event { id: u32, event: Event, lock: bool },
     /// It is over.
     End { id: u32, pre_short: Span, lost: u64 },
 }
@@ -46,8 +48,20 @@ pub(super) struct ClipThread {
 
 /// One clip that is being written.
 enum Open {
-    Writing { recorder: Box<Recorder>, label: Label, wall: WallTime, utc_offset_s: i32, temporary: PathBuf },
-    Failed { label: Label, reason: String },
+    Writing {
+        recorder: Box<Recorder>,
+        label: Label,
+        wall: WallTime,
+        utc_offset_s: i32,
+        temporary: PathBuf,
+        locked: bool,
+        /// Frames that the disk took no more.
+        lost: u64,
+    },
+    Failed {
+        label: Label,
+        reason: String,
+    },
 }
 
 impl ClipThread {
@@ -89,8 +103,9 @@ impl ClipThread {
                 // The ring has room for every slot that there is.
                 let _ = self.slots.push(slot);
             }
-            Message::Event { id, event } => {
-                if let Some(Open::Writing { recorder, .. }) = clips.get_mut(&id) {
+            Message::Event { id, event, lock } => {
+                if let Some(Open::Writing { recorder, locked, .. }) = clips.get_mut(&id) {
+                    *locked |= lock;
                     // A bookmark that cannot be kept costs no frame; the disk's trouble shows with the next one.
                     let _ = recorder.event(&event);
                 }
@@ -106,17 +121,24 @@ impl ClipThread {
         let directory = &self.settings.directory;
         let stem = stem(&label, wall, utc_offset_s);
         let temporary = unused(directory, &format!(".{stem}"), ".partial.kinora");
-        let recorder =
-            Recorder::builder().file(&temporary).source(&self.info).min_free(self.settings.min_free_bytes).create()?;
-        Ok(Open::Writing { recorder: Box::new(recorder), label, wall, utc_offset_s, temporary })
+        let mut builder =
+            Recorder::builder().file(&temporary).source(&self.info).min_free(self.settings.min_free_bytes);
+        if let Some(bytes) = self.settings.keep_size {
+            // A clip is one file: it may take all of it.
+            builder = builder.keep_size(bytes).split_size(bytes).locked_share(self.settings.locked_percent);
+        }
+        let recorder = Box::new(builder.create()?);
+        Ok(Open::Writing { recorder, label, wall, utc_offset_s, temporary, locked: self.settings.lock, lost: 0 })
     }
 
-    fn close(&mut self, open: Open, pre_short: Span, lost: u64) -> Option<Child> {
+    fn close(&mut self, open: Open, pre_short: Span, lost_before: u64) -> Option<Child> {
         let (event, child) = match open {
             Open::Failed { label, reason } => (ClipEvent::Failed { label, reason }, None),
-            Open::Writing { recorder, label, wall, utc_offset_s, temporary } => {
+            Open::Writing { recorder, label, wall, utc_offset_s, temporary, locked, lost } => {
+                let lost = lost + lost_before;
                 let stem = stem(&label, wall, utc_offset_s);
-                match finish(*recorder, &temporary, &self.settings.directory, &stem) {
+                let ending = if locked { LOCKED_ENDING } else { ".kinora" };
+                match finish(*recorder, &temporary, &self.settings.directory, &stem, ending) {
                     Ok((path, frames)) => {
                         let child = self.settings.on_clip.as_deref().and_then(|command| start(command, &path));
                         (ClipEvent::Saved { path, label, frames, pre_short, lost }, child)
@@ -133,16 +155,24 @@ impl ClipThread {
 
 impl Open {
     fn add(&mut self, slot: &Slot, info: &SourceInfo) {
-        let Self::Writing { recorder, label, .. } = self else { return };
+        let Self::Writing { recorder, label, lost, .. } = self else { return };
         let labels = (!info.labels.is_empty()).then_some(&info.labels);
-        if let Err(error) = recorder.add(&slot.frame(labels)) {
-            *self = Self::Failed { label: label.clone(), reason: error.to_string() };
+        match recorder.add(&slot.frame(labels)) {
+            Ok(Added::Kept) => {}
+            Ok(Added::Lost(_) | Added::Ended(_)) => *lost += 1,
+            Err(error) => *self = Self::Failed { label: label.clone(), reason: error.to_string() },
         }
     }
 }
 
 /// Closes the file and gives it its name.
-fn finish(mut recorder: Recorder, temporary: &Path, directory: &Path, stem: &str) -> Result<(PathBuf, u64)> {
+fn finish(
+    mut recorder: Recorder,
+    temporary: &Path,
+    directory: &Path,
+    stem: &str,
+    ending: &str,
+) -> Result<(PathBuf, u64)> {
     let ended = recorder.ended();
     let frames = recorder.finish()?.frames;
     if frames == 0 {
@@ -152,7 +182,7 @@ fn finish(mut recorder: Recorder, temporary: &Path, directory: &Path, stem: &str
     }
     // A hard link never replaces a file, unlike a rename; file systems without links get the rename.
     for _ in 0..1000 {
-        let path = unused(directory, stem, ".kinora");
+        let path = unused(directory, stem, ending);
         let linked = fs::hard_link(temporary, &path).and_then(|()| fs::remove_file(temporary));
         let named = match linked {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,

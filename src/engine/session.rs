@@ -21,8 +21,10 @@ use super::threads;
 use crate::clips::{ClipControl, ClipSettings, ClipSink};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};
+use crate::frame::PictureInfo;
 use crate::ledger::Ledger;
 use crate::limits::{EVENT_TEXT_BYTES_MAX, TAPS_MAX};
+use crate::replay::operator::frame_bytes;
 use crate::ring::{Ends, circle};
 use crate::sink::{FrameSink, Summary};
 use crate::slot::{Slot, SlotSizes};
@@ -185,9 +187,20 @@ impl SessionBuilder {
             return Session::start(&mut capture, clock, &settings, sink, None);
         };
         clips.history = self.window.unwrap_or(clips.history);
+        if let (super::PictureFormat::Raw, None) = (settings.format, clips.frame_bytes) {
+            // Uncompressed pictures reach the history; the promise by default is one for JPEG.
+            let info = capture.info();
+            let pixels = info.picture.and_then(PictureInfo::bytes);
+            clips.frame_bytes = pixels.map(|bytes| bytes + raw_spare(info));
+        }
         let (sink, control) = ClipSink::new(sink, clips)?;
         Session::start(&mut capture, clock, &settings, Box::new(sink), Some(control))
     }
+}
+
+/// Bytes beside the pixels of an uncompressed frame: results, masks, sensor bytes.
+fn raw_spare(info: &SourceInfo) -> usize {
+    frame_bytes(0, 0, 80) + info.side_bytes_max + info.sensor_bytes_max
 }
 
 impl Session {

@@ -13,7 +13,6 @@ use crate::frame::{Frame, FrameMeta, PictureInfo, PixelFormat, Pixels};
 use crate::labels::Labels;
 use crate::playback::pacing::FRAME_TIME_DEFAULT;
 use crate::results::Results;
-use crate::source::bounded;
 use crate::time::{Span, Timestamp, WallTime};
 
 /// Controls of one operator.
@@ -183,7 +182,9 @@ impl ReplayOperator {
     /// default is none.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
-        self.name = bounded(name);
+        self.name.clear();
+        // Whole characters, as many as fit.
+        let _ = name.chars().try_for_each(|c| self.name.push(c));
         self
     }
 

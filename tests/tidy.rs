@@ -20,6 +20,8 @@ const CRATES_OF_FILE: &[(&str, &[&str])] = &[
     ("src/snapshot.rs", &["loom"]),
     // A codec around libjpeg-turbo, not a parser: the markers are checked in jpeg_header.
     ("src/jpeg.rs", &["turbojpeg", "thiserror"]),
+    // Control lines are JSON; their date-times are local.
+    ("src/replay/protocol.rs", &["serde_json", "jiff"]),
     // The circle is made of its queues.
     ("src/ring.rs", &["rtrb"]),
     // Commands reach the operator through one of its queues.

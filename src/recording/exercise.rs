@@ -122,7 +122,11 @@ fn append(
         fill(slot, ordinal, size, *now);
         match writer.append(&slot.frame(None), *now) {
             Ok(appended) => assert_eq!(appended.frame, ordinal),
-            Err(AppendError::Poisoned { .. }) => return true,
+            // The sync that was due with this frame failed: the frame is in doubt, and may be there.
+            Err(AppendError::Poisoned { .. }) => {
+                sizes.push(size);
+                return true;
+            }
             Err(_) => return false,
         }
         sizes.push(size);

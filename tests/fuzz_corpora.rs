@@ -29,6 +29,16 @@ fn recording_operations_holds_on_its_corpus() {
     run("recording_operations", bodies::recording_operations::check);
 }
 
+#[test]
+fn replay_commands_holds_on_its_corpus() {
+    run("replay_commands", bodies::replay_commands::check);
+}
+
+#[test]
+fn trigger_rule_holds_on_its_corpus() {
+    run("trigger_rule", bodies::trigger_rule::check);
+}
+
 /// Calls `check` on every file of the corpus of `target` and on mutations of it; names the first input that fails.
 fn run(target: &str, check: fn(&[u8])) {
     let corpus = read_corpus(target);

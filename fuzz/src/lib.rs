@@ -5,4 +5,6 @@ pub mod json_line;
 pub mod pickle;
 pub mod recording_open;
 pub mod recording_operations;
+pub mod replay_commands;
 pub mod samples;
+pub mod trigger_rule;

@@ -162,6 +162,34 @@ pub fn parse_span(text: &str) -> Option<Span> {
     input.span().ok().filter(|_| input.is_at_end())
 }
 
+/// The rule's text, which [`Rule::parse`] reads as the same rule.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.count > 1 {
+            write!(f, "{}x ", self.count)?;
+        }
+        match &self.class {
+            Class::Any => f.write_str("*")?,
+            Class::Number(number) => write!(f, "#{number}")?,
+            Class::Label(label) => write!(f, "\"{label}\"")?,
+        }
+        if self.confidence > 0.0 {
+            write!(f, ">{}", self.confidence)?;
+        }
+        let ms = |span: Span| span.as_ns() / 1_000_000;
+        if self.hold > Span::ZERO {
+            write!(f, " for {}ms", ms(self.hold))?;
+        }
+        if let Some(Region { left, top, right, bottom }) = self.region {
+            write!(f, " in {left},{top},{right},{bottom}")?;
+        }
+        if self.cooldown > Span::ZERO {
+            write!(f, " cooldown {}ms", ms(self.cooldown))?;
+        }
+        Ok(())
+    }
+}
+
 struct Input<'a> {
     text: &'a str,
     at: usize,
@@ -307,6 +335,16 @@ mod tests {
         let region = Some(Region { left: 0.2, top: 0.2, right: 0.8, bottom: 0.8 });
         let (hold, cooldown) = (Span::from_ms(500), Span::from_s(10));
         assert_eq!(rule, Rule { class: label("person"), count: 2, confidence: 0.6, region, hold, cooldown });
+    }
+
+    #[test]
+    fn a_rules_text_gives_the_rule_again() {
+        for text in ["2x person>0.6 for 500ms in 0.2,0.2,0.8,0.8 cooldown 10s", "*", "#3>0.0000001", "\"a b\" for 2m"] {
+            let rule = Rule::parse(text).unwrap();
+            assert_eq!(Rule::parse(&rule.to_string()), Ok(rule), "{text}");
+        }
+        let text = "2x \"person\">0.6 for 500ms in 0.2,0.2,0.8,0.8 cooldown 10000ms";
+        assert_eq!(Rule::parse("2x person>0.6 cooldown 10s for 500ms in 0.2,0.2,0.8,0.8").unwrap().to_string(), text);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use std::cell::RefCell;
 
-use kinora::frame::{Frame, FrameMeta};
 use kinora::Labels;
+use kinora::frame::{Frame, FrameMeta};
 use kinora::limits::BOXES_MAX;
 use kinora::results::{ResultKind, Results};
 use kinora::trigger::{Rule, Trigger};

@@ -1,7 +1,10 @@
 //! Checksums of records: CRC-32C, continued from a seed that names the file and the place in it.
 
-/// Bytes copied and summed at a time: the source chunk is still in the first-level cache when it is read the second time.
-const CHUNK_BYTES: usize = 16 * 1024;
+/// Bytes copied and summed at a time. The processor writes one chunk out while it sums the next, so a chunk is no longer than
+/// what it can hold back; and it is a multiple of 768, the three lanes of 256 bytes that `crc32c` sums side by side.
+/// Measured on an AMD EPYC (AVX-512), 921,600 bytes into fresh memory: 9.9 GB/s with 16 KiB, 15.9 with 3,072 bytes, 14.4 with
+/// 4 KiB, 15.7 for the copy alone.
+const CHUNK_BYTES: usize = 3072;
 
 /// The start value of every checksum of one record: CRC-32C of the file's id and the record's offset. Bytes of another file or
 /// of another place therefore never pass for a record.

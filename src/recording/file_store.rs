@@ -19,12 +19,16 @@ use super::room::Room;
 use super::settings::WriterSettings;
 use super::store::{PageStore, StoreCounts, StoreError};
 use crate::sys::map::{Lease, StepMap};
+use crate::sys::thread::make_background;
 
 /// Commands or answers on their way: a step opened and retired, a sync, a close.
 const RING: usize = 16;
 /// Between two looks at a file that does not grow in time.
 const WAIT: Duration = Duration::from_micros(200);
-/// Bytes appended between two looks of the pager at what is ready, at most.
+/// Between two looks of the pager at its commands and at what is ready. It looks by itself: waking a thread costs the one that
+/// wakes some 50 µs in a virtual machine, more than an append, and may hand its core over.
+const LOOK: Duration = Duration::from_millis(10);
+/// Bytes appended between two wake-ups of a pager that fell behind, at most.
 const WAKE_BYTES_MAX: u64 = 1 << 20;
 /// Permissions of a recording: people are in it.
 const MODE: u32 = 0o640;
@@ -111,7 +115,8 @@ pub struct FileStore {
     front: StepMap,
     step_bytes: u64,
     page_bytes: u64,
-    wake_bytes: u64,
+    /// Fewer prefaulted bytes ahead than this, and the pager is woken.
+    urgent_bytes: u64,
     woken_at: u64,
     current: Open,
     next: Option<Open>,
@@ -196,7 +201,7 @@ impl FileStore {
             front,
             step_bytes: geometry.step_bytes,
             page_bytes: geometry.page_bytes.into(),
-            wake_bytes: (settings.prefault_bytes / 4).clamp(1, WAKE_BYTES_MAX),
+            urgent_bytes: settings.prefault_bytes / 2,
             woken_at: 0,
             current,
             next: None,
@@ -215,7 +220,8 @@ impl FileStore {
         Ok(store)
     }
 
-    /// Hands a command over. There is always room: at most one of each kind is on its way.
+    /// Hands a command over; who waits for the answer wakes the pager. There is always room: at most one of each kind is on its
+    /// way.
     fn send(&mut self, command: Command) {
         match &mut self.link {
             Link::Inline { pager, answers } => {
@@ -223,15 +229,18 @@ impl FileStore {
                     let _ = answers.push_back(answer);
                 }
             }
-            Link::Thread { commands, thread, .. } => {
+            Link::Thread { commands, .. } => {
                 if commands.push(command).is_err() {
                     self.failed
                         .get_or_insert(StoreError::Io { doing: "reach the thread that grows the recording", errno: 0 });
                 }
-                if let Some(thread) = thread {
-                    thread.thread().unpark();
-                }
             }
+        }
+    }
+
+    fn wake(&self) {
+        if let Link::Thread { thread: Some(thread), .. } = &self.link {
+            thread.thread().unpark();
         }
     }
 
@@ -273,6 +282,9 @@ impl FileStore {
     /// Waits until `done` holds or the pager fails.
     fn wait(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), StoreError> {
         self.drain();
+        if !done(self) {
+            self.wake();
+        }
         while !done(self) {
             if let Some(error) = self.failed {
                 return Err(error);
@@ -376,11 +388,10 @@ impl PageStore for FileStore {
         self.hint(32, durable);
         self.hint(0, committed);
         self.shared.position.store(committed, Ordering::Release);
-        if committed - self.woken_at >= self.wake_bytes {
+        let behind = self.shared.prefaulted.load(Ordering::Relaxed) < committed + self.urgent_bytes;
+        if behind && committed - self.woken_at >= self.urgent_bytes.clamp(1, WAKE_BYTES_MAX) {
             self.woken_at = committed;
-            if let Link::Thread { thread: Some(thread), .. } = &self.link {
-                thread.thread().unpark();
-            }
+            self.wake();
         }
     }
 
@@ -464,6 +475,7 @@ fn start(mut pager: Box<Pager>, shared: Arc<Shared>) -> io::Result<Link> {
     let (commands, mut asked) = rtrb::RingBuffer::new(RING);
     let (mut answer, answers) = rtrb::RingBuffer::new(RING);
     let thread = std::thread::Builder::new().name("kinora-pages".into()).spawn(move || {
+        make_background();
         loop {
             // Asked first: commands that came before it are still done.
             let stop = shared.stop.load(Ordering::Acquire);
@@ -479,7 +491,8 @@ fn start(mut pager: Box<Pager>, shared: Arc<Shared>) -> io::Result<Link> {
             let more = pager.prefault(shared.position.load(Ordering::Acquire));
             shared.prefaulted.store(pager.prefaulted(), Ordering::Relaxed);
             if !more && asked.is_empty() {
-                std::thread::park();
+                std::thread::park_timeout(LOOK);
+                pager.look_again(shared.position.load(Ordering::Acquire));
             }
         }
     })?;

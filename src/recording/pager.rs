@@ -17,9 +17,11 @@ use crate::sys::map::{Lease, StepMap};
 const MAPS_MAX: usize = 4;
 /// Bytes prefaulted between two looks at the commands.
 const PREFAULT_CHUNK_BYTES: u64 = 256 << 10;
-/// Bytes ahead that are looked at once more just before they are needed: the kernel may have written prefaulted pages back
-/// since (many dirty pages on the machine), and the next write to such a page faults again.
-const NEAR_BYTES: u64 = 4 << 20;
+/// Bytes ahead that are looked at again, at least and at most: the kernel may have written prefaulted pages back since (many
+/// dirty pages on the machine), and the next write to such a page faults again.
+const NEAR_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=4 << 20;
+/// So many times as much as was appended since the last look is looked at again.
+const NEAR_LOOKS: u64 = 4;
 /// Bytes written at a time where nothing can be allocated ahead.
 const ZEROS_BYTES: usize = 256 << 10;
 /// `statfs` type of vfat, from `linux/magic.h`.
@@ -79,7 +81,8 @@ pub struct Pager {
     grown: u64,
     synced: u64,
     prefaulted: u64,
-    near: u64,
+    /// Where the last look ahead began.
+    looked_at: u64,
     /// A step was unmapped before it was synced.
     unmapped_dirty: bool,
     maps: heapless::Vec<Mapped, MAPS_MAX>,
@@ -104,7 +107,7 @@ impl Pager {
             grown: 0,
             synced: 0,
             prefaulted: 0,
-            near: 0,
+            looked_at: 0,
             unmapped_dirty: false,
             maps: heapless::Vec::new(),
         }
@@ -146,14 +149,21 @@ impl Pager {
         })
     }
 
-    /// Prefaults some more when less than asked for is ready beyond `position`: first what is needed soon, again. True when
-    /// there is more to do.
-    pub fn prefault(&mut self, position: u64) -> bool {
-        let near_until = (position + NEAR_BYTES.min(self.prefault_bytes)).min(self.prefaulted);
-        if let Some(to) = self.populate(self.near.max(position), near_until) {
-            self.near = to;
-            return true;
+    /// Makes what is needed soonest ready again, if the kernel took it back. To be called a hundred times a second: pages that
+    /// are ready cost some 50 ns each.
+    pub fn look_again(&mut self, position: u64) {
+        let appended = position.saturating_sub(self.looked_at);
+        self.looked_at = position;
+        let near = (appended * NEAR_LOOKS).clamp(*NEAR_BYTES.start(), *NEAR_BYTES.end()).min(self.prefault_bytes);
+        let until = (position + near).min(self.prefaulted);
+        let mut from = position;
+        while let Some(to) = self.populate(from, until) {
+            from = to;
         }
+    }
+
+    /// Prefaults some more when less than asked for is ready beyond `position`. True when there is more to do.
+    pub fn prefault(&mut self, position: u64) -> bool {
         let until = (position + self.prefault_bytes).min(self.grown);
         match self.populate(self.prefaulted.max(position), until) {
             None => false,

@@ -114,6 +114,15 @@ pub fn set_rt_priority(priority: u8) -> Result<(), Refusal> {
     }
 }
 
+/// Makes the calling thread one that gets its share of time but takes no core from another when it wakes (`SCHED_BATCH`).
+/// Every user may; a system that refuses leaves the thread as it was.
+pub fn make_background() {
+    // SAFETY: as in `set_rt_priority`; 0 is the only priority of this policy.
+    let param: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: as in `set_rt_priority`.
+    let _ = unsafe { libc::pthread_setschedparam(libc::pthread_self(), libc::SCHED_BATCH, &param) };
+}
+
 /// Lets the calling thread run only on these cores.
 ///
 /// # Errors
@@ -175,6 +184,16 @@ mod tests {
         let refusal = set_rt_priority(100).unwrap_err();
         assert_eq!(refusal.errno, libc::EINVAL);
         assert!(refusal.to_string().contains("1 to 99"), "{refusal}");
+    }
+
+    #[test]
+    fn a_background_thread_has_the_policy_that_takes_no_core() {
+        let policy = std::thread::spawn(|| {
+            make_background();
+            // SAFETY: 0 is the calling thread; the call reads nothing of ours.
+            unsafe { libc::sched_getscheduler(0) }
+        });
+        assert_eq!(policy.join().unwrap(), libc::SCHED_BATCH);
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! `memory.md` and `kinora memory` show these rows. Not counted: stacks of threads (2 MiB of address space each, of which
 //! some pages are used), the driver's own buffers (V4L2: four pictures), libjpeg-turbo's tables, and the program itself.
 
+use crate::clips::{ClipSettings, ClipSink};
 use crate::engine::{PictureFormat, Settings};
 use crate::error::Result;
 use crate::limits::TAPS_MAX;
 use crate::recorder::{Format, planned_writer};
 use crate::recording::{SessionHeader, geometry};
+use crate::replay::operator::ReplayLimits;
+use crate::replay::window::WindowSettings;
 use crate::slot::SlotSizes;
 use crate::source::SourceInfo;
 use crate::time::{ClockPair, Span};
@@ -103,6 +106,80 @@ pub fn tap(info: &SourceInfo, settings: &Settings, every: bool) -> Result<Region
     })
 }
 
+/// The rows that an instant replay adds: the operator's store.
+pub fn replay(limits: &ReplayLimits, quality: u8) -> Vec<Region> {
+    let mut regions = window(&limits.window(quality), &REPLAY);
+    regions.push(Region {
+        region: "replay: encoder, black picture",
+        memory: Memory::Own,
+        count: 1,
+        bytes_each: limits.picture_bytes(quality) as u64,
+        why: "the largest JPEG with its working memory, and a grey plane of the picture's size".into(),
+        when_full: "never: one frame at a time",
+    });
+    regions
+}
+
+/// The rows that clips around events add: the history, the reserve beside it, and the slots to the clip thread.
+pub fn clips(info: &SourceInfo, settings: &ClipSettings) -> Vec<Region> {
+    let mut regions = window(&ClipSink::history_settings(settings, info), &HISTORY);
+    let (_, slots) = ClipSink::memory_bytes(settings, info);
+    regions.push(Region {
+        region: "clips: slots",
+        memory: Memory::Own,
+        count: 1,
+        bytes_each: slots as u64,
+        why: "frames between the frames' thread and the clip thread".into(),
+        when_full: "frames wait in the history",
+    });
+    regions
+}
+
+/// Names and words of one window's rows.
+struct WindowRows {
+    frames: &'static str,
+    reserve: &'static str,
+    table: &'static str,
+    when_reserve_full: &'static str,
+}
+
+const REPLAY: WindowRows = WindowRows {
+    frames: "replay: frames",
+    reserve: "replay: reserve",
+    table: "replay: table of frames",
+    when_reserve_full: "what is saved ends short, and says so",
+};
+
+const HISTORY: WindowRows = WindowRows {
+    frames: "clips: history",
+    reserve: "clips: reserve",
+    table: "clips: table of frames",
+    when_reserve_full: "the clip ends short, and says so",
+};
+
+/// The rows of a window; they add up to what it takes.
+fn window(settings: &WindowSettings, rows: &WindowRows) -> Vec<Region> {
+    let slots = u64::from(settings.capacity) + u64::from(settings.reserve) + 1;
+    let each = settings.arena_bytes() as u64 / slots;
+    let row = |region, count: u64, bytes_each: u64, why: String, when_full| Region {
+        region,
+        memory: Memory::Own,
+        count,
+        bytes_each,
+        why,
+        when_full,
+    };
+    let why = format!("{} frames, and one for the place at the end that a frame could not use", settings.capacity);
+    let table = (settings.total_bytes() - settings.arena_bytes()) as u64;
+    let mut made = vec![row(rows.frames, u64::from(settings.capacity) + 1, each, why, "the oldest frame goes")];
+    if settings.reserve > 0 {
+        let why = "frames that left the window and wait for the disk".into();
+        made.push(row(rows.reserve, u64::from(settings.reserve), each, why, rows.when_reserve_full));
+    }
+    made.push(row(rows.table, 1, table, "where each frame lies, and its metadata".into(), "never: as many as frames"));
+    made
+}
+
 /// A row for each plane of the slots.
 fn planes(sizes: &SlotSizes, count: u64) -> Vec<Region> {
     const WAITS: &str = "a live source loses the frame, counted as ring_full; any other source waits";
@@ -175,6 +252,19 @@ mod tests {
         let mut info = SourceInfo::new("test");
         info.picture = Some(PictureInfo::packed(PixelFormat::Bgr888, 640, 480));
         info
+    }
+
+    #[test]
+    fn the_rows_of_replay_and_clips_add_up_to_what_they_take() {
+        let limits = ReplayLimits::default();
+        let rows = replay(&limits, 80);
+        assert_eq!(total(&rows), (limits.memory_bytes(80) + limits.picture_bytes(80)) as u64);
+        assert_eq!((rows[0].count, rows[0].bytes_each), (301, 93_184), "300 frames of 640 x 480 at quality 80");
+        let settings = ClipSettings::new("clips");
+        let (history, slots) = ClipSink::memory_bytes(&settings, &vga());
+        let rows = clips(&vga(), &settings);
+        assert_eq!(total(&rows), (history + slots) as u64);
+        assert!(rows.iter().all(|row| row.count > 0 && row.bytes_each > 0), "{rows:?}");
     }
 
     #[test]

@@ -12,7 +12,8 @@ mod common;
 const PAGE: &str = include_str!("../docs/replay.md");
 
 /// Where the tests stand that the page names.
-const TEST_FILES: [&str; 13] = [
+const TEST_FILES: [&str; 14] = [
+    "src/budget.rs",
     "src/clips/plan.rs",
     "src/clips/writer.rs",
     "src/recording/retention.rs",

@@ -112,6 +112,11 @@ impl ClipSink {
         Ok((sink, control))
     }
 
+    /// The history for this source: frames, reserve, and the bytes promised to each.
+    pub fn history_settings(settings: &ClipSettings, info: &SourceInfo) -> WindowSettings {
+        window_settings(settings, info)
+    }
+
     /// Bytes of the history and of the slots to the clip thread, for this source.
     pub fn memory_bytes(settings: &ClipSettings, info: &SourceInfo) -> (usize, usize) {
         (window_settings(settings, info).total_bytes(), SLOTS * slot_sizes(settings, info).total())

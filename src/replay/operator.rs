@@ -65,7 +65,14 @@ impl ReplayLimits {
         self.window(quality).total_bytes()
     }
 
-    fn window(&self, quality: u8) -> WindowSettings {
+    /// Bytes of the encoder's own memory and of the black picture.
+    pub fn picture_bytes(&self, quality: u8) -> usize {
+        let (width, height) = self.picture;
+        StoreEncoder::bytes(quality, self.picture) + width as usize * height as usize
+    }
+
+    /// The window for these limits.
+    pub fn window(&self, quality: u8) -> WindowSettings {
         WindowSettings { capacity: self.capacity, reserve: self.reserve, frame_bytes: self.promised_bytes(quality) }
     }
 }

@@ -41,6 +41,15 @@ mod with_jpeg {
     /// Lowest quality of the page's range.
     const QUALITY_MIN: u8 = 10;
 
+    /// Bytes of the largest JPEG and of the working memory.
+    fn sizes(options: &JpegOptions, (width, height): (u32, u32)) -> (usize, usize) {
+        let shapes = [PixelFormat::Bgr888, PixelFormat::Yuyv, PixelFormat::Nv12]
+            .map(|format| PictureInfo::packed(format, width, height));
+        let jpeg = shapes.iter().map(|&info| jpeg_bytes_max(info, options)).max().unwrap_or(0);
+        let scratch = shapes.iter().map(|&info| scratch_bytes(info, options)).max().unwrap_or(0);
+        (jpeg, scratch)
+    }
+
     /// Compresses into memory of its own.
     #[derive(Debug)]
     pub(in crate::replay) struct StoreEncoder {
@@ -52,18 +61,21 @@ mod with_jpeg {
 
     impl StoreEncoder {
         /// Memory for pictures up to `(width, height)` of any format.
-        pub fn new(quality: u8, (width, height): (u32, u32)) -> Self {
+        pub fn new(quality: u8, picture: (u32, u32)) -> Self {
             let options = JpegOptions { quality, ..JpegOptions::default() };
-            let shapes = [PixelFormat::Bgr888, PixelFormat::Yuyv, PixelFormat::Nv12]
-                .map(|format| PictureInfo::packed(format, width, height));
-            let jpeg = shapes.iter().map(|&info| jpeg_bytes_max(info, &options)).max().unwrap_or(0);
-            let scratch = shapes.iter().map(|&info| scratch_bytes(info, &options)).max().unwrap_or(0);
+            let (jpeg, scratch) = sizes(&options, picture);
             Self {
                 encoder: Encoder::new(&options).ok(),
                 quality,
                 jpeg: vec![0; jpeg].into_boxed_slice(),
                 scratch: vec![0; scratch].into_boxed_slice(),
             }
+        }
+
+        /// Bytes of that memory.
+        pub fn bytes(quality: u8, picture: (u32, u32)) -> usize {
+            let (jpeg, scratch) = sizes(&JpegOptions { quality, ..JpegOptions::default() }, picture);
+            jpeg + scratch
         }
 
         /// Quality of the next frames, `10..=100`.
@@ -121,6 +133,11 @@ mod without_jpeg {
         /// Needs no memory.
         pub fn new(_quality: u8, _picture: (u32, u32)) -> Self {
             Self
+        }
+
+        /// Needs no memory.
+        pub fn bytes(_quality: u8, _picture: (u32, u32)) -> usize {
+            0
         }
 
         /// Has no effect.

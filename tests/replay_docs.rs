@@ -46,7 +46,9 @@ fn tests() -> BTreeSet<String> {
         let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         let mut lines = text.lines();
         while lines.by_ref().any(|line| line.trim() == "#[test]") {
-            let name = lines.next().and_then(|line| line.trim().strip_prefix("fn ")).and_then(|l| l.split('(').next());
+            // Other attributes may stand between.
+            let line = lines.by_ref().map(str::trim).find(|line| !line.starts_with("#["));
+            let name = line.and_then(|line| line.strip_prefix("fn ")).and_then(|line| line.split('(').next());
             names.insert(name.expect("a function below #[test]").to_owned());
         }
     }

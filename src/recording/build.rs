@@ -18,9 +18,6 @@ use crate::time::{ClockPair, Timestamp};
 const SECTIONS: usize = 5;
 const TABLE_BYTES: usize = SECTIONS * size_of::<Section>();
 
-/// Largest unit of pages that the kernel writes back at once in a file like ours (its read-ahead, 128 KiB by default).
-const FOLIO_BYTES: u64 = 128 << 10;
-
 /// One bulk section: type and bytes.
 pub type Bulk<'a> = (u16, &'a [u8]);
 
@@ -260,23 +257,11 @@ impl<S: PageStore> Builder<S> {
 
     /// Fills the page that the newest record ends in, so that the next record begins on one that no sync has touched.
     /// Returns where; `None` when nothing was written since the last time.
-    ///
-    /// The kernel writes back (and write-protects) a folio of several pages at once, so the end is rounded up to the largest
-    /// power of two, up to [`FOLIO_BYTES`], that takes at most 1/16 of what was written since the last time.
     pub fn fresh_page(&mut self, now: ClockPair) -> Option<u64> {
         if self.position == self.fresh {
             return None;
         }
-        let (page, step) = (u64::from(self.geometry.page_bytes), self.geometry.step_bytes);
-        let mut unit = FOLIO_BYTES;
-        while unit > page && unit > (self.position - self.fresh) / 16 {
-            unit /= 2;
-        }
-        // Near the end of a step, or of the disk, a page has to do: the room for closing stays.
-        let whole = round_up(self.position, unit.max(page));
-        let room = whole + self.reserve;
-        let fits = room / step == self.position / step && self.store.reach(room).is_ok();
-        let end = if fits { whole } else { round_up(self.position, page) };
+        let end = round_up(self.position, self.geometry.page_bytes.into());
         if end > self.position {
             self.pad_to(end, now);
         }

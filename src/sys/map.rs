@@ -41,6 +41,8 @@ impl StepMap {
     /// The system refuses (address space, file system without maps).
     pub fn new(file: &File, offset: u64, len: usize) -> io::Result<Self> {
         let map = MmapOptions::new().offset(offset).len(len).map_raw(file)?;
+        // Pages one by one, without read-ahead: a sync write-protects whole folios, and read-ahead makes some of up to 2 MiB.
+        let _ = map.advise(Advice::Random);
         let start = map.as_ptr() as usize;
         let guard = ManuallyDrop::new(Guard::new((start, start + map.len())));
         Ok(Self { map: ManuallyDrop::new(map), guard, lent: false })

@@ -106,16 +106,18 @@ fn capture(frame_rate: u32, save: bool) -> Outcome {
     wait_for(&session, clip_frames + u64::from(frame_rate) / 2);
     let (lost, longest_ns) = (session.status().lost() - before, longest_ns.load(Ordering::Relaxed));
     drop(session.stop().expect("a report"));
-    let clip = control.events().find_map(|event| match event {
+    let mut clips = control.events().map(|event| match event {
         ClipEvent::Saved { path, frames, lost, .. } => {
             let mut reader = Reader::open(&path).expect("a recording");
             let sequences: Vec<u64> = (0..reader.len()).map(|i| reader.frame(i).unwrap().meta.sequence).collect();
             assert_eq!(sequences.len() as u64, frames);
             assert!(sequences.windows(2).all(|pair| pair[0] < pair[1]), "in order");
-            Some((frames, lost))
+            (frames, lost)
         }
         other => panic!("{other:?}"),
     });
+    let clip = clips.next();
+    assert_eq!(clips.next(), None, "one clip at most");
     Outcome { lost, longest: Duration::from_nanos(longest_ns), clip }
 }
 

@@ -17,7 +17,7 @@ use kinora::replay::operator::{ReplayLimits, ReplayOperator};
 use kinora::replay::settings::{ReplayPacing, ReplaySettings, Setting};
 use kinora::results::{ResultKind, Results};
 use kinora::source::SourceInfo;
-use kinora::{Added, ClockPair, FrameSink, Loss, Span, Speed, Summary, Timestamp, WallTime};
+use kinora::{Added, ClockPair, FrameSink, Loss, Span, Speed, Summary, WallTime};
 
 thread_local! {
     static IS_WATCHED: Cell<bool> = const { Cell::new(false) };
@@ -86,7 +86,7 @@ impl Frames {
     fn next(&mut self, has_pixels: bool) -> Frame<'_> {
         let (sequence, step) = (self.meta.sequence + 1, Span::from_ms(10));
         self.meta.sequence = sequence;
-        self.meta.captured_at = self.meta.captured_at + step;
+        self.meta.captured_at += step;
         self.meta.captured_wall =
             WallTime::from_utc_ns(1_749_897_127_000_000_000) + Span::from_ms(10 * sequence as i64);
         self.results.begin(ResultKind::Detections);

@@ -98,7 +98,7 @@ impl Rig {
     }
 
     fn live(&mut self, bytes: usize, has_pixels: bool) {
-        self.now = self.now + Span::from_ms(33);
+        self.now += Span::from_ms(33);
         let meta = FrameMeta {
             sequence: self.sequence,
             captured_at: self.now,
@@ -141,7 +141,7 @@ impl Rig {
     }
 
     fn silence(&mut self) {
-        self.now = self.now + Span::from_ms(33);
+        self.now += Span::from_ms(33);
         if let Some(out) = self.operator.tick(self.now, None) {
             assert!(matches!(out, Output::Replayed { .. }), "without a live frame only a replay has something to show");
             check_output(&out, self.sequence, SIDE);

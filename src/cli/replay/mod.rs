@@ -102,6 +102,8 @@ struct Stage<'a> {
     clock: SystemClock,
     frame_time: Span,
     failed_clips: u64,
+    /// Frames and results a second, running means of the newest live frame.
+    rates: (f64, f64),
     wants_end: bool,
 }
 
@@ -144,6 +146,7 @@ impl<'a> Stage<'a> {
             clock: SystemClock,
             frame_time,
             failed_clips: 0,
+            rates: (0.0, 0.0),
             wants_end: false,
         })
     }
@@ -166,7 +169,7 @@ impl<'a> Stage<'a> {
         self.answer();
         self.tell_events();
         if let Some(panel) = &mut self.panel {
-            panel.show(self.operator.status(), &self.feed.account())?;
+            panel.show(self.operator.status(), &self.feed.account(), self.rates)?;
         }
         Ok(!ended && !self.lines.are_over())
     }
@@ -175,6 +178,7 @@ impl<'a> Stage<'a> {
     fn live(&mut self, wait: Span) -> Result<bool, Failure> {
         let Self { feed, operator, out, clock, .. } = self;
         let Some(frame) = feed.next_within(wait)? else { return Ok(false) };
+        self.rates = (frame.meta.fps, frame.meta.dps);
         let begun = clock.now();
         out.write(operator.process(frame, begun).frame())?;
         operator.note_stage_time(clock.now() - begun);

@@ -109,7 +109,7 @@ impl Panel {
     }
 
     /// Draws, when it is time to.
-    pub fn show(&mut self, status: &Status, account: &Account) -> Result<(), Failure> {
+    pub fn show(&mut self, status: &Status, account: &Account, rates: (f64, f64)) -> Result<(), Failure> {
         self.paused = status.state == kinora::replay::machine::State::Paused;
         if self.drawn.is_some_and(|drawn| drawn.elapsed() < DRAW_EVERY) {
             return Ok(());
@@ -117,7 +117,7 @@ impl Panel {
         self.drawn = Some(Instant::now());
         let mut out = io::stderr().lock();
         queue!(out, cursor::MoveUp(LINES))?;
-        for line in lines(status, account).iter().chain(self.padded_events().iter()) {
+        for line in lines(status, account, rates).iter().chain(self.padded_events().iter()) {
             queue!(out, Clear(ClearType::CurrentLine))?;
             let width = crossterm::terminal::size().map_or(80, |(width, _)| usize::from(width));
             writeln!(out, "{}\r", line.chars().take(width.saturating_sub(1)).collect::<String>())?;
@@ -139,7 +139,7 @@ impl Panel {
 }
 
 /// The panel's text, without events.
-fn lines(status: &Status, account: &Account) -> [String; 5] {
+fn lines(status: &Status, account: &Account, (fps, dps): (f64, f64)) -> [String; 5] {
     let s = &status.settings;
     let state = if status.state.is_playing() {
         format!("{:?} frame {} at {}", status.state, status.playback_current_frame, text::speed(s.playback_speed))
@@ -147,7 +147,7 @@ fn lines(status: &Status, account: &Account) -> [String; 5] {
         format!("{:?}", status.state)
     };
     [
-        format!("{state}   live {} frames, {} lost   ? keys", account.frames, account.lost),
+        format!("{state}   live {fps:.1} fps, {dps:.1} dps, {} frames, {} lost   ? keys", account.frames, account.lost),
         format!("[{}]", bar(status)),
         format!(
             "{} of {} frames, {} s{}   in {} out {}",

@@ -323,6 +323,9 @@ impl<'a> Input<'a> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+    use std::string::ToString;
+
     use super::*;
 
     fn label(name: &str) -> Class {

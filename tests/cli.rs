@@ -372,6 +372,24 @@ fn keys_drive_the_player_on_a_terminal() {
 }
 
 #[test]
+fn no_color_means_none_in_the_picture_either() {
+    let folder = folder();
+    let play = format!("stty cols 80 rows 24; {} play a.kinora", env!("CARGO_BIN_EXE_kinora"));
+    for (no_color, coloured) in [("1", false), ("", true)] {
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &play, "/dev/null"]).current_dir(folder.path()).env("TERM", "xterm-256color");
+        terminal.env("XDG_CONFIG_HOME", folder.path()).env("NO_COLOR", no_color).stdin(Stdio::piped());
+        let Ok(output) = terminal.output() else {
+            eprintln!("skipped: no `script` (util-linux) here to make a terminal");
+            return;
+        };
+        let screen = stdout(&output);
+        assert!(screen.contains("frame 11 of 12"), "{}", screen.escape_debug());
+        assert_eq!(screen.contains("\x1b[38;2;"), coloured, "NO_COLOR={no_color}");
+    }
+}
+
+#[test]
 fn signals_close_a_recording_cleanly() {
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
         let folder = tempfile::tempdir().unwrap();

@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+/// Whoever set `NO_COLOR` to anything wants none, also not in pictures.
+pub fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// How much to say, and in which form.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
@@ -20,7 +25,7 @@ pub struct Manner {
 
 impl Manner {
     pub fn of_this_process(json: bool, quiet: bool) -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let refused = no_color();
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         Self { json, quiet, colour: io::stderr().is_terminal() && !refused && !dumb }
     }

@@ -5,6 +5,7 @@ use kinora::draw;
 use kinora::{Frame, frame::PixelFormat};
 
 use super::keys::HELP;
+use super::output::no_color;
 
 /// Enters and leaves the terminal's second screen; hides and shows the cursor.
 pub const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
@@ -71,7 +72,10 @@ impl Screen {
         if let Some(mut canvas) = draw::Canvas::new(pixels.info, &mut self.pixels) {
             draw::everything(&mut canvas, frame, THRESHOLD);
             let size = draw::size_in_terminal((pixels.info.width, pixels.info.height), room);
-            draw::half_blocks(&canvas, size, &mut self.text);
+            match no_color() {
+                true => draw::shades(&canvas, size, &mut self.text),
+                false => draw::half_blocks(&canvas, size, &mut self.text),
+            }
         }
     }
 

@@ -20,4 +20,4 @@ mod terminal;
 
 pub use canvas::{Canvas, Color};
 pub use results::{boxes, classes, everything, heat_map, instances, oriented_boxes, poses, rates, segments};
-pub use terminal::{half_blocks, size_in_terminal};
+pub use terminal::{half_blocks, shades, size_in_terminal};

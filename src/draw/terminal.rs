@@ -1,4 +1,5 @@
-//! A picture as characters: each is the upper half block, with the colour of the pixel above and the ground of the one below.
+//! A picture as characters: each is the upper half block, with the colour of the pixel above and the ground of the one below;
+//! or, without colours, a character as dark or bright as the place.
 
 use std::fmt::Write as _;
 
@@ -17,11 +18,7 @@ pub fn size_in_terminal((width, height): (u32, u32), (columns, lines): (u16, u16
 /// Writes the picture into `text`, scaled to `columns` × `lines` characters by taking the middle of each cell. Colours
 /// are 24 bits; lines end with a reset and `\r\n`, so that it also works in a terminal's raw mode.
 pub fn half_blocks(canvas: &Canvas<'_>, (columns, lines): (u16, u16), text: &mut String) {
-    let pixel = |column: u16, row: u32| {
-        let x = (2 * i64::from(column) + 1) * i64::from(canvas.width()) / (2 * i64::from(columns));
-        let y = (2 * i64::from(row) + 1) * i64::from(canvas.height()) / (4 * i64::from(lines));
-        canvas.get(x as i32, y as i32).unwrap_or(Color::BLACK)
-    };
+    let pixel = |column: u16, row: u32| middle(canvas, (columns, lines), column, row);
     for line in 0..u32::from(lines) {
         let mut shown = None;
         for column in 0..columns {
@@ -36,6 +33,33 @@ pub fn half_blocks(canvas: &Canvas<'_>, (columns, lines): (u16, u16), text: &mut
         }
         text.push_str("\x1b[0m\r\n");
     }
+}
+
+/// Characters from dark to bright, on a dark ground.
+const SHADES: [char; 10] = [' ', '.', ':', '-', '=', '+', '*', '#', '%', '@'];
+
+/// As [`half_blocks`], but without any colour (`NO_COLOR`): one ASCII character a cell, by the brightness of its two halves.
+pub fn shades(canvas: &Canvas<'_>, (columns, lines): (u16, u16), text: &mut String) {
+    for line in 0..u32::from(lines) {
+        for column in 0..columns {
+            let halves = [2 * line, 2 * line + 1].map(|row| luma(middle(canvas, (columns, lines), column, row)));
+            let brightness = halves.iter().sum::<u32>() / 2;
+            text.push(SHADES[(brightness * SHADES.len() as u32 / 256) as usize]);
+        }
+        text.push_str("\r\n");
+    }
+}
+
+/// The pixel in the middle of half a cell; `row` counts halves.
+fn middle(canvas: &Canvas<'_>, (columns, lines): (u16, u16), column: u16, row: u32) -> Color {
+    let x = (2 * i64::from(column) + 1) * i64::from(canvas.width()) / (2 * i64::from(columns));
+    let y = (2 * i64::from(row) + 1) * i64::from(canvas.height()) / (4 * i64::from(lines));
+    canvas.get(x as i32, y as i32).unwrap_or(Color::BLACK)
+}
+
+/// Brightness, 0..=255: the weights of ITU-R BT.601, in 256ths.
+fn luma(Color { r, g, b }: Color) -> u32 {
+    (77 * u32::from(r) + 150 * u32::from(g) + 29 * u32::from(b)) >> 8
 }
 
 #[cfg(test)]
@@ -58,5 +82,14 @@ mod tests {
         let mut text = String::new();
         half_blocks(&canvas, (2, 1), &mut text);
         assert_eq!(text, "\x1b[38;2;9;8;7;48;2;1;2;3m▀▀\x1b[0m\r\n");
+    }
+
+    #[test]
+    fn without_colours_brightness_is_a_character() {
+        let mut bytes = [0, 0, 0, 255, 255, 255, 0, 0, 0, 255, 255, 255];
+        let canvas = Canvas::new(PictureInfo::packed(PixelFormat::Rgb888, 2, 2), &mut bytes).unwrap();
+        let mut text = String::new();
+        shades(&canvas, (2, 1), &mut text);
+        assert_eq!(text, " @\r\n");
     }
 }

@@ -71,7 +71,7 @@ pub fn write(options: &VirtualOptions, objects: &[Object], n: u64, slot: &mut Sl
                 slot.results.push_oriented_box(centre, angle, confidence, class, track)
             }
             ResultKind::InstanceSegments => {
-                let crop = mask(object, &place, slot)?;
+                let crop = mask(options, object, &place, slot)?;
                 slot.results.mask_shape = [(options.size.1 / 2) as u16, (options.size.0 / 2) as u16];
                 slot.results.push_instance(bbox, crop, confidence, class, track)
             }
@@ -87,6 +87,12 @@ fn hundredths(value: u32) -> f32 {
 
 fn fraction(value: u32, of: u32) -> f32 {
     value as f32 / of as f32
+}
+
+/// Pixels of `size` that the span from `low` to `high` (fractions) touches, at least one.
+fn touched(low: f64, high: f64, size: u32) -> u32 {
+    let size = f64::from(size);
+    ((high * size).ceil().clamp(0.0, size) - (low * size).floor().clamp(0.0, size)).max(1.0) as u32
 }
 
 fn corners(place: &Place, options: &VirtualOptions) -> [f32; 4] {
@@ -123,14 +129,16 @@ fn classifications(options: &VirtualOptions, n: u64, results: &mut Results) {
     }
 }
 
-/// The instance's mask at half the picture's size, as large as its box.
-fn mask(object: &Object, place: &Place, slot: &mut Slot) -> Result<MaskCrop, TooBig> {
-    let (width, height) = (place.width / 2, place.height / 2);
+/// The instance's mask at half the picture's size, on every pixel of it that the box touches: as modlib cuts masks, so that
+/// the size follows from the box.
+fn mask(options: &VirtualOptions, object: &Object, place: &Place, slot: &mut Slot) -> Result<MaskCrop, TooBig> {
+    let [x0, y0, x1, y1] = corners(place, options).map(f64::from);
+    let (width, height) = (touched(x0, x1, options.size.0 / 2), touched(y0, y1, options.size.1 / 2));
     let (offset, bytes) = slot.side_append((width * height) as usize)?;
     for (row, line) in bytes.chunks_exact_mut(width as usize).enumerate() {
-        let (from, to) = place.run(2 * row as u32, object.is_round());
+        let (from, to) = place.run((2 * row as u32).min(place.height - 1), object.is_round());
         line.fill(0);
-        line[from as usize..to as usize].fill(1);
+        line[from.min(width) as usize..to.min(width) as usize].fill(1);
     }
     Ok(MaskCrop { offset, width: width as u16, height: height as u16 })
 }

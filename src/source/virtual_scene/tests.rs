@@ -107,3 +107,18 @@ fn options_out_of_range_are_refused_with_the_range() {
     assert!(refused(VirtualOptions { frame_rate: (0, 1), ..small() }).contains("1..=1000000"));
     assert!(refused(VirtualOptions { results_every: 0, ..small() }).contains("1..=1000"));
 }
+
+/// modlib does not store the size of a mask: it computes it from the box.
+#[cfg(feature = "modlib")]
+#[test]
+fn masks_of_instances_are_as_large_as_modlib_takes_them_to_be() {
+    let options = VirtualOptions { format: None, kind: Some(ResultKind::InstanceSegments), ..small() };
+    let mut slot = Slot::new(&SlotSizes { side: 1 << 20, ..SlotSizes::default() });
+    for frame in frames(options, 60) {
+        let mut line = Vec::new();
+        crate::modlib::Writer::new().write_line(&frame.frame(None), &mut line).unwrap();
+        slot.reset();
+        crate::modlib::Reader::new(jiff::tz::TimeZone::UTC).read_line(&line, &mut slot).unwrap();
+        assert_eq!(slot.frame(None).side, frame.frame(None).side);
+    }
+}

@@ -56,7 +56,7 @@ fn run(command: Command, manner: Manner) -> Result<End, Failure> {
         Command::Cut { file, range, out } => cli::copy::cut(&file, &range, &out, manner),
         Command::Diff { before, after, iou } => cli::diff::run(&before, &after, iou, manner),
         Command::Tail { file, from_start } => cli::tail::run(&file, from_start, manner),
-        Command::Memory { source, engine } => cli::memory::run(&source, &engine, manner),
+        Command::Memory { source, engine, replay, clips } => cli::memory::run(&source, &engine, replay, clips, manner),
         Command::Completions(shell) => cli::completions::run(shell),
     }
 }

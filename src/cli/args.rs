@@ -241,6 +241,12 @@ pub struct ReplayArgs {
     /// Shell command that gets the path of each finished clip
     #[arg(long, value_name = "CMD", requires = "clips")]
     pub on_clip: Option<String>,
+    /// Clips outlive the trimming of their directory, up to 30 % of --keep-size
+    #[arg(long, requires = "clips")]
+    pub lock: bool,
+    /// Keep the clips' directory under this size, oldest deleted first
+    #[arg(long, value_name = "SIZE", requires = "clips")]
+    pub keep_size: Option<String>,
     /// Record everything into this directory besides
     #[arg(long = "out", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub everything: Option<PathBuf>,
@@ -437,6 +443,12 @@ pub struct TailArgs {
 pub struct MemoryArgs {
     #[command(flatten)]
     pub source: SourceArgs,
+    /// Add the window of a replay that holds N frames
+    #[arg(long, value_name = "N")]
+    pub replay_frames: Option<String>,
+    /// Add a history of this length for clips around events
+    #[arg(long, value_name = "TIME")]
+    pub clip_history: Option<String>,
     #[command(flatten)]
     pub engine: EngineArgs,
 }

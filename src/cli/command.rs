@@ -31,7 +31,7 @@ pub enum Command {
     Cut { file: PathBuf, range: Range, out: PathBuf },
     Diff { before: PathBuf, after: PathBuf, iou: f32 },
     Tail { file: PathBuf, from_start: bool },
-    Memory { source: SourceChoice, engine: EngineChoice },
+    Memory { source: SourceChoice, engine: EngineChoice, replay: Option<u32>, clips: Option<Span> },
     Completions(clap_complete::Shell),
 }
 
@@ -166,7 +166,21 @@ impl Command {
                 Self::Diff { before: args.before, after: args.after, iou: settings.need("iou", units::fraction)? }
             }
             Sub::Tail(args) => Self::Tail { file: args.file.file, from_start: args.from_start },
-            Sub::Memory(_) => Self::Memory { source: source(settings)?, engine: engine(settings)? },
+            Sub::Memory(args) => Self::Memory {
+                source: source(settings)?,
+                engine: engine(settings)?,
+                replay: match args.replay_frames.as_deref() {
+                    Some(text) => Some(
+                        units::number(text, 1, MAX_FRAMES).map_err(|refusal| format!("--replay-frames: {refusal}"))?
+                            as u32,
+                    ),
+                    None => None,
+                },
+                clips: match args.clip_history.as_deref() {
+                    Some(text) => Some(positive_span(text).map_err(|refusal| format!("--clip-history: {refusal}"))?),
+                    None => None,
+                },
+            },
             Sub::Completions(args) => Self::Completions(args.shell),
         })
     }
@@ -285,6 +299,8 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         post: settings.need("post", units::span)?,
         clips: args.clips,
         on_clip: args.on_clip,
+        lock: args.lock,
+        keep_size: settings.get("keep-size", |text| at_least(text, 1 << 20))?,
         out: args.everything,
         output: args.output.as_deref().map(replay_output).transpose()?,
         control: args.control,

@@ -1,7 +1,10 @@
 //! `kinora memory`: where the memory goes with given settings.
 
+use kinora::Span;
 use kinora::budget::{self, Region};
+use kinora::clips::ClipSettings;
 use kinora::frame::{PictureInfo, PixelFormat};
+use kinora::replay::operator::ReplayLimits;
 use kinora::source::SourceInfo;
 use serde::Serialize;
 
@@ -27,9 +30,23 @@ struct RegionJson {
 }
 
 /// Prints the budget of recording this source.
-pub fn run(choice: &SourceChoice, engine: &EngineChoice, manner: Manner) -> Result<End, Failure> {
+pub fn run(
+    choice: &SourceChoice,
+    engine: &EngineChoice,
+    replay_frames: Option<u32>,
+    clip_history: Option<Span>,
+    manner: Manner,
+) -> Result<End, Failure> {
     let info = info(choice)?;
-    let regions = budget::recording(&info, &source::engine(engine))?;
+    let mut regions = budget::recording(&info, &source::engine(engine))?;
+    if let Some(capacity) = replay_frames {
+        let picture = info.picture.map_or((0, 0), |picture| (picture.width, picture.height));
+        let limits = ReplayLimits { capacity, picture, ..ReplayLimits::default() };
+        regions.extend(budget::replay(&limits, engine.quality));
+    }
+    if let Some(history) = clip_history {
+        regions.extend(budget::clips(&info, &ClipSettings { history, ..ClipSettings::new("clips") }));
+    }
     let total_bytes = budget::total(&regions);
     let mut results = Results::new();
     if manner.json {

@@ -50,6 +50,9 @@ impl Feed {
                 history: replay.pre.max(Span::from_s(30)),
                 rules: rules.collect(),
                 on_clip: replay.on_clip.clone(),
+                frame_bytes: replay.frame_bytes,
+                lock: replay.lock,
+                keep_size: replay.keep_size,
                 ..ClipSettings::new(directory)
             });
         }

@@ -41,6 +41,10 @@ pub struct Replay {
     pub post: Span,
     pub clips: Option<PathBuf>,
     pub on_clip: Option<String>,
+    /// Clips outlive the trimming of their directory.
+    pub lock: bool,
+    /// Size of the clips' directory.
+    pub keep_size: Option<u64>,
     pub out: Option<PathBuf>,
     pub output: Option<ReplayOutput>,
     pub control: Option<PathBuf>,
@@ -291,7 +295,7 @@ impl<'a> Stage<'a> {
                 if *lost > 0 {
                     self.failed_clips += 1;
                     self.manner
-                        .warn(format_args!("{} ends {lost} frames short: the disk was too slow", path.display()));
+                        .warn(format_args!("{} lacks {lost} frames: the disk was too slow or full", path.display()));
                 }
                 json!({ "event": "ClipSaved", "path": path.display().to_string(), "label": label.as_str(),
                         "frames": frames, "pre_short_ns": pre_short.as_ns().to_string(), "lost": lost })
@@ -300,6 +304,13 @@ impl<'a> Stage<'a> {
                 self.failed_clips += 1;
                 self.manner.warn(format_args!("clip {label:?} was not saved: {reason}"));
                 json!({ "event": "ClipFailed", "label": label.as_str(), "reason": reason })
+            }
+            ClipEvent::TooBig { frames, needed, promised } => {
+                self.failed_clips += 1;
+                self.manner.warn(format_args!(
+                    "{frames} frames of up to {needed} bytes are in no clip, {promised} are promised: raise --frame-bytes"
+                ));
+                json!({ "event": "ClipTooBig", "frames": frames, "needed": needed, "promised": promised })
             }
             ClipEvent::Refused { label } => {
                 self.failed_clips += 1;

@@ -21,20 +21,21 @@ use turbojpeg::{Compressor, Decompressor, Image, PixelFormat as TurboFormat, Sub
 
 const QUALITY: u8 = 95;
 
+/// Times that the frames are recorded into one file, one after another; scripts/compare_modlib.py does the same.
+const REPEATS: usize = 5;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let named =
         arguments.iter().position(|argument| argument == "--figures").map(|at| PathBuf::from(&arguments[at + 1]));
     let path = named.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/astronaut.kinora"));
     let frames = decoded_frames(&path);
-    // A few seconds in all when asked for figures; the least that checks everything otherwise.
-    let passes = if named.is_some() { 3 } else { size(1, 3) };
-    let figures = measure(&frames, passes);
+    let figures = measure(&frames, size(1, 2));
     if named.is_some() {
         let fields: Vec<String> = figures.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
         println!("{{{}}}", fields.join(", "));
     } else {
-        println!("{} frames, {passes} passes", frames.len());
+        println!("{} frames, {REPEATS} times", frames.len());
         figures.iter().for_each(|(name, value)| say(name, format!("{value:.0}")));
     }
 }
@@ -43,7 +44,7 @@ type Figures = Vec<(&'static str, f64)>;
 
 fn measure(frames: &Arc<Vec<Box<Slot>>>, passes: usize) -> Figures {
     let (mut figures, folder) = (Figures::new(), folder());
-    let count = (frames.len() * passes) as f64;
+    let count = (frames.len() * REPEATS * passes) as f64;
     let fps = |work: &mut dyn FnMut(usize)| {
         let started = Instant::now();
         (0..passes).for_each(work);
@@ -54,15 +55,15 @@ fn measure(frames: &Arc<Vec<Box<Slot>>>, passes: usize) -> Figures {
     figures.push(("kinora_record_fps", fps(&mut |pass| record(frames, &path(pass)))));
     let bytes = std::fs::metadata(path(0)).expect("the recording").len();
     figures.push(("kinora_bytes", bytes as f64));
-    figures.push(("kinora_play_pixels_fps", fps(&mut |pass| play(&path(pass), true, frames.len()))));
+    figures.push(("kinora_play_pixels_fps", fps(&mut |pass| play(&path(pass), true, frames.len() * REPEATS))));
     // So much faster that one file is played many times.
-    let repeats = 20;
-    let detections = fps(&mut |pass| (0..repeats).for_each(|_| play(&path(pass), false, frames.len())));
+    let repeats = 10;
+    let detections = fps(&mut |pass| (0..repeats).for_each(|_| play(&path(pass), false, frames.len() * REPEATS)));
     figures.push(("kinora_play_detections_fps", detections * f64::from(repeats)));
 
     let jpegs = bare_encode(frames);
-    figures.push(("bare_encode_fps", fps(&mut |_| drop(bare_encode(frames)))));
-    figures.push(("bare_decode_fps", fps(&mut |_| bare_decode(frames, &jpegs))));
+    figures.push(("bare_encode_fps", fps(&mut |_| (0..REPEATS).for_each(|_| drop(bare_encode(frames))))));
+    figures.push(("bare_decode_fps", fps(&mut |_| (0..REPEATS).for_each(|_| bare_decode(frames, &jpegs)))));
 
     let encoders = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
     figures.push(("encoders", encoders as f64));
@@ -96,11 +97,11 @@ fn pixels(slot: &Slot) -> Pixels<'_> {
 
 fn record(frames: &[Box<Slot>], path: &Path) {
     let mut recorder = Recorder::builder().file(path).quality(QUALITY).create().expect("a recorder");
-    for slot in frames {
+    for slot in (0..REPEATS).flat_map(|_| frames) {
         let _ = recorder.add(&slot.frame(None)).expect("added");
     }
     let summary = recorder.finish().expect("finished");
-    assert_eq!((summary.frames, summary.dropped), (frames.len() as u64, 0));
+    assert_eq!((summary.frames, summary.dropped), ((frames.len() * REPEATS) as u64, 0));
 }
 
 fn play(path: &Path, with_pixels: bool, frames: usize) {
@@ -175,7 +176,10 @@ impl Source for Memory {
     }
 
     fn fill(&mut self, slot: &mut Slot, _wait: Span) -> Result<Filled, SourceError> {
-        let Some(frame) = self.frames.get(self.next) else { return Ok(Filled::End) };
+        if self.next == self.frames.len() * REPEATS {
+            return Ok(Filled::End);
+        }
+        let frame = &self.frames[self.next % self.frames.len()];
         self.next += 1;
         slot.copy_from(&frame.frame(None)).expect("the slot was made for it");
         Ok(Filled::Frame)
@@ -194,5 +198,5 @@ fn session(frames: &Arc<Vec<Box<Slot>>>, encoders: usize, path: &Path) {
     let mut session = Session::builder().source(capture).recorder(recorder).start().expect("a session");
     while !session.wait_within(Span::from_s(10)) {}
     let report = session.stop().expect("stopped");
-    assert_eq!(report.summary.frames, frames.len() as u64);
+    assert_eq!(report.summary.frames, (frames.len() * REPEATS) as u64);
 }

@@ -127,7 +127,7 @@ fn bare_encode(frames: &[Box<Slot>]) -> Vec<Vec<u8>> {
     compressor.set_subsamp(Subsamp::Sub2x2).expect("known");
     let info = shape(frames);
     let mut buffer = vec![0; compressor.buf_len(info.width as usize, info.height as usize).expect("a bound")];
-    let mut encode = |slot: &Box<Slot>| {
+    let mut encode = |slot: &Slot| {
         let picture = pixels(slot);
         let image = Image {
             pixels: picture.bytes,
@@ -139,7 +139,7 @@ fn bare_encode(frames: &[Box<Slot>]) -> Vec<Vec<u8>> {
         let bytes = compressor.compress_to_slice(image, &mut buffer).expect("compressed");
         buffer[..bytes].to_vec()
     };
-    frames.iter().map(&mut encode).collect()
+    frames.iter().map(|slot| encode(slot)).collect()
 }
 
 fn bare_decode(frames: &[Box<Slot>], jpegs: &[Vec<u8>]) {

@@ -145,7 +145,7 @@ struct Pending {
     due_at: Option<Timestamp>,
 }
 
-/// See the [module](self).
+/// Where a player stands and what it does next: frames by number, in and out points, loop, marks.
 #[derive(Debug)]
 pub struct Transport {
     pacing: Pacing,

@@ -5,7 +5,7 @@ pub mod control;
 pub mod machine;
 #[cfg(feature = "std")]
 pub mod operator;
-#[cfg(feature = "modlib")]
+#[cfg(feature = "cli")]
 pub mod protocol;
 #[cfg(feature = "std")]
 mod recorded;

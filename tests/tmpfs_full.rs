@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use common::messages;
+use common::{forget_settings, messages};
 
 #[path = "common/kinora.rs"]
 mod common;
@@ -11,7 +11,9 @@ mod common;
 fn on_a_small_disk(mib: u32, script: &str) -> Option<Output> {
     let place = tempfile::tempdir().expect("a directory");
     let mount = format!("mount -t tmpfs -o size={mib}m tmpfs \"$disk\" || exit 77\n{script}");
-    let output = Command::new("unshare")
+    let mut unshare = Command::new("unshare");
+    forget_settings(&mut unshare);
+    let output = unshare
         .args(["--mount", "sh", "-c", &mount])
         .env("disk", place.path())
         .env("kinora", env!("CARGO_BIN_EXE_kinora"))

@@ -14,8 +14,17 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// A command that no configuration of this machine reaches, with text for a program, not a terminal.
 pub fn kinora(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kinora"));
+    forget_settings(&mut command);
     command.args(arguments).stdin(Stdio::null()).env("XDG_CONFIG_HOME", "/nonexistent").env("NO_COLOR", "1");
     command
+}
+
+/// Variables called `KINORA_…` are settings to the command; those of the tests are not meant for it.
+pub fn forget_settings(command: &mut Command) {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_string_lossy().starts_with("KINORA_")) {
+        command.env_remove(name);
+    }
 }
 
 /// Runs it to its end.

@@ -5,6 +5,7 @@
 //! tests run one after the other, because there is one camera.
 
 mod allocation;
+mod command;
 mod engine;
 mod recording;
 mod source;
@@ -56,6 +57,12 @@ const TESTS: &[(&str, fn())] = named! {
         a_hundred_frames_of_each_format_are_recorded_and_read_back
         a_recording_of_a_camera_that_drops_and_breaks_frames_accounts_for_each
         a_recording_of_an_unplugged_camera_ends_cleanly_with_all_it_gave
+        ;
+    command:
+        a_hundred_frames_of_a_camera_that_loses_some_make_an_intact_file
+        auto_finds_the_camera
+        the_recording_of_an_unplugged_camera_is_closed_and_the_command_says_why_it_ended
+        a_camera_that_is_not_there_is_exit_1_with_the_cameras_that_are
         ;
 };
 

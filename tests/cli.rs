@@ -373,19 +373,28 @@ fn keys_drive_the_player_on_a_terminal() {
 
 #[test]
 fn no_color_means_none_in_the_picture_either() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: no `script` (util-linux) here to make a terminal");
+        return;
+    }
     let folder = folder();
-    let play = format!("stty cols 80 rows 24; {} play a.kinora", env!("CARGO_BIN_EXE_kinora"));
+    let play = format!("stty cols 80 rows 24; {} play a.kinora --start-paused", env!("CARGO_BIN_EXE_kinora"));
     for (no_color, coloured) in [("1", false), ("", true)] {
         let mut terminal = Command::new("script");
         terminal.args(["-qec", &play, "/dev/null"]).current_dir(folder.path()).env("TERM", "xterm-256color");
-        terminal.env("XDG_CONFIG_HOME", folder.path()).env("NO_COLOR", no_color).stdin(Stdio::piped());
-        let Ok(output) = terminal.output() else {
-            eprintln!("skipped: no `script` (util-linux) here to make a terminal");
-            return;
-        };
-        let screen = stdout(&output);
-        assert!(screen.contains("frame 11 of 12"), "{}", screen.escape_debug());
-        assert_eq!(screen.contains("\x1b[38;2;"), coloured, "NO_COLOR={no_color}");
+        terminal.env("XDG_CONFIG_HOME", folder.path()).env("NO_COLOR", no_color);
+        let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut screen = child.stdout.take().unwrap();
+        let (mut seen, mut chunk) = (String::new(), [0; 4096]);
+        while !seen.contains("frame 0 of 12") {
+            let read = screen.read(&mut chunk).unwrap();
+            assert!(read > 0, "no picture appeared: {}", seen.escape_debug());
+            seen.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        }
+        child.stdin.take().unwrap().write_all(b"q").unwrap();
+        screen.read_to_string(&mut seen).unwrap();
+        assert!(wait(&mut child).success());
+        assert_eq!(seen.contains("\x1b[38;2;"), coloured, "NO_COLOR={no_color}");
     }
 }
 

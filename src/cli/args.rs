@@ -98,6 +98,62 @@ pub struct SourceArgs {
     /// Frames a second where the source has no own: 30, 29.97 or 30000/1001
     #[arg(long, value_name = "F", default_value = "30")]
     pub fps: Option<String>,
+    #[command(flatten)]
+    pub camera: CameraArgs,
+}
+
+/// What only an IMX500 understands, live or virtual.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "IMX500")]
+pub struct CameraArgs {
+    /// The network: FILE.rpk, or its name or the beginning of it; `kinora network` lists those that are installed
+    #[arg(long, value_name = "FILE|NAME")]
+    pub network: Option<String>,
+    /// The sensor's picture, what the network saw, or none: results only [default: bayer]
+    #[arg(long, value_name = "WHAT", value_parser = ["bayer", "input-tensor", "none"])]
+    pub picture: Option<String>,
+    /// Leave out results below this score, 0 to 1
+    #[arg(long, value_name = "SCORE")]
+    pub threshold: Option<String>,
+    /// The part of the sensor that the network sees, in pixels of 4056x3040 [default: all]
+    #[arg(long, value_name = "L,T,W,H")]
+    pub inference_window: Option<String>,
+    /// Mirror the picture left to right
+    #[arg(long)]
+    pub hflip: bool,
+    /// Turn the picture upside down
+    #[arg(long)]
+    pub vflip: bool,
+    /// auto, or a time such as 10ms
+    #[arg(long, value_name = "TIME", default_value = "auto")]
+    pub exposure: Option<String>,
+    /// auto, or the analogue gain, 1 to 22.26
+    #[arg(long, value_name = "GAIN", default_value = "auto")]
+    pub gain: Option<String>,
+    /// auto (grey world), or fixed gains of red and blue such as 2.4,1.5
+    #[arg(long, value_name = "R,B", default_value = "auto")]
+    pub awb: Option<String>,
+    /// Class names, one on each line, over those of the network
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub labels: Option<String>,
+}
+
+/// Post-processing of an IMX500's results; `replay` has another `--post`.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "IMX500")]
+pub struct PostArgs {
+    /// Post-processing by modlib's name, over what the network's package says
+    #[arg(long, visible_alias = "post", value_name = "NAME")]
+    pub post_process: Option<String>,
+}
+
+/// The same where `--post` means something else.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "IMX500")]
+pub struct LongPostArgs {
+    /// Post-processing by modlib's name, over what the network's package says
+    #[arg(long, value_name = "NAME")]
+    pub post_process: Option<String>,
 }
 
 /// How frames travel and are compressed; what the memory budget depends on.
@@ -131,6 +187,12 @@ pub struct EngineArgs {
 pub struct RecordArgs {
     #[command(flatten)]
     pub source: SourceArgs,
+    #[command(flatten)]
+    pub post: PostArgs,
+    /// Keep the IMX500's own bytes with each frame: what results are made of, or whole buffers; `kinora redetect` reads them
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "results",
+          value_parser = ["results", "full"], help_heading = "IMX500")]
+    pub raw_metadata: Option<String>,
     /// A directory for dated names, a new .kinora FILE, a new modlib .json FILE, or - for modlib lines
     #[arg(long, value_name = "DIR|FILE", default_value = "recordings", value_hint = ValueHint::AnyPath)]
     pub out: Option<String>,
@@ -202,6 +264,8 @@ pub struct PlayArgs {
 pub struct ReplayArgs {
     #[command(flatten)]
     pub source: SourceArgs,
+    #[command(flatten)]
+    pub post_process: LongPostArgs,
     /// Most frames that the window can hold; all memory is taken at the start
     #[arg(long, value_name = "N", default_value = "300")]
     pub max_frames: Option<String>,
@@ -443,6 +507,8 @@ pub struct TailArgs {
 pub struct MemoryArgs {
     #[command(flatten)]
     pub source: SourceArgs,
+    #[command(flatten)]
+    pub post: PostArgs,
     /// Add the window of a replay that holds N frames
     #[arg(long, value_name = "N")]
     pub replay_frames: Option<String>,

@@ -6,6 +6,7 @@ use kinora::Span;
 use kinora::playback::{Place as Position, Rate};
 use kinora::replay::settings::{DefaultOutput, ReplayPacing, ReplaySettings};
 use kinora::replay::text;
+use kinora::source::{CameraOptions, PictureSource, RawMetadata, WhiteBalance};
 
 use super::args::{self, CtlAsk, Sub};
 use super::ctl::{self as control, Ctl};
@@ -41,6 +42,7 @@ pub struct SourceChoice {
     pub name: String,
     pub size: (u32, u32),
     pub fps: (u32, u32),
+    pub camera: CameraOptions,
 }
 
 /// How frames travel.
@@ -194,7 +196,65 @@ fn source(settings: &Settings) -> Result<SourceChoice, String> {
         })?,
         size: settings.need("size", units::size)?,
         fps: settings.need("fps", units::frame_rate)?,
+        camera: camera(settings)?,
     })
+}
+
+/// What only an IMX500 understands.
+fn camera(settings: &Settings) -> Result<CameraOptions, String> {
+    let text = |text: &str| Ok(text.to_owned());
+    let pictures =
+        [("bayer", PictureSource::Bayer), ("input-tensor", PictureSource::InputTensor), ("none", PictureSource::None)];
+    Ok(CameraOptions {
+        network: settings.get("network", text)?,
+        picture: settings.get("picture", |text| one_of(text, &pictures))?,
+        post: settings.get("post-process", text)?,
+        threshold: settings.get("threshold", units::fraction)?,
+        inference_window: settings.get("inference-window", inference_window)?,
+        hflip: settings.is_on("hflip")?,
+        vflip: settings.is_on("vflip")?,
+        exposure: settings.get("exposure", |text| unless_auto(text, positive_span))?.flatten(),
+        gain: settings.get("gain", |text| unless_auto(text, |text| positive(text, 22.27)))?.flatten(),
+        white_balance: settings.get("awb", |text| unless_auto(text, white_balance))?.flatten(),
+        labels: settings.get("labels", |text| Ok(PathBuf::from(text)))?,
+        raw_metadata: settings.get("raw-metadata", |text| {
+            one_of(text, &[("results", RawMetadata::Results), ("full", RawMetadata::Full)])
+        })?,
+    })
+}
+
+/// The full resolution of the sensor, which inference windows count in.
+const FULL_RESOLUTION: (u32, u32) = (4056, 3040);
+
+fn inference_window(text: &str) -> Result<[u32; 4], String> {
+    let wrong = || {
+        format!("`{text}` is not a part of the sensor; write LEFT,TOP,WIDTH,HEIGHT in pixels of 4056x3040, all numbers")
+    };
+    let mut numbers = text.split(',').map(|number| number.trim().parse::<u32>().map_err(|_| wrong()));
+    let mut next = || numbers.next().unwrap_or_else(|| Err(wrong()));
+    let [left, top, width, height] = [next()?, next()?, next()?, next()?];
+    let fits = |from: u32, size: u32, whole: u32| size > 0 && from.checked_add(size).is_some_and(|end| end <= whole);
+    let (whole_width, whole_height) = FULL_RESOLUTION;
+    if numbers.next().is_some() || !fits(left, width, whole_width) || !fits(top, height, whole_height) {
+        return Err(wrong());
+    }
+    Ok([left, top, width, height])
+}
+
+fn unless_auto<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text == "auto" { Ok(None) } else { parse(text).map(Some).map_err(|refusal| format!("{refusal}, or auto")) }
+}
+
+fn positive(text: &str, most: f32) -> Result<f32, String> {
+    let value = text.parse::<f32>().ok().filter(|x| (1.0..=most).contains(x));
+    value.ok_or_else(|| format!("`{text}` is not a gain; write a number from 1 to {most}"))
+}
+
+fn white_balance(text: &str) -> Result<WhiteBalance, String> {
+    let gain = |text: &str| text.trim().parse::<f32>().ok().filter(|x| (0.1..=16.0).contains(x));
+    let gains = text.split_once(',').and_then(|(red, blue)| gain(red).zip(gain(blue)));
+    let (red, blue) = gains.ok_or_else(|| format!("`{text}` is not RED,BLUE; write two gains from 0.1 to 16"))?;
+    Ok(WhiteBalance { red, blue })
 }
 
 fn engine(settings: &Settings) -> Result<EngineChoice, String> {
@@ -439,7 +499,10 @@ mod tests {
     #[test]
     fn a_bare_record_has_the_documented_defaults() {
         let Ok(Command::Record(record)) = check("kinora record") else { panic!("record") };
-        assert_eq!(record.source, SourceChoice { name: "auto".into(), size: (640, 480), fps: (30, 1) });
+        assert_eq!(
+            record.source,
+            SourceChoice { name: "auto".into(), size: (640, 480), fps: (30, 1), camera: CameraOptions::default() }
+        );
         assert_eq!(record.out, Target::Directory("recordings".into()));
         assert_eq!((record.engine.quality, record.engine.raw, record.min_free), (80, false, 100_000_000));
         assert_eq!(record.sync, SyncChoice::Every(Span::from_s(1)));
@@ -464,6 +527,14 @@ mod tests {
             ("kinora record --sync sometimes", "--sync"),
             ("kinora record --split-size 5", "--split-size"),
             ("kinora record --rt 100", "--rt"),
+            ("kinora record --picture jpeg", "--picture"),
+            ("kinora record --threshold 2", "--threshold"),
+            ("kinora record --inference-window 0,0,4056,3041", "--inference-window"),
+            ("kinora record --inference-window 0,0,10", "--inference-window"),
+            ("kinora record --exposure 0s", "--exposure"),
+            ("kinora record --gain 0", "--gain"),
+            ("kinora record --awb 2", "--awb"),
+            ("kinora record --raw-metadata=half", "--raw-metadata"),
             ("kinora record --cpus 3-", "--cpus"),
             ("kinora record --encoders 5", "--encoders"),
             ("kinora record --out a.kinora --keep-size 1GiB", "--keep-size"),

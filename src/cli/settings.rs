@@ -12,10 +12,22 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 /// All settings that may come from elsewhere than a flag.
-const KEYS: [&str; 33] = [
+const KEYS: [&str; 45] = [
     "source",
     "size",
     "fps",
+    "network",
+    "picture",
+    "post-process",
+    "threshold",
+    "inference-window",
+    "hflip",
+    "vflip",
+    "exposure",
+    "gain",
+    "awb",
+    "labels",
+    "raw-metadata",
     "out",
     "frames",
     "duration",
@@ -48,10 +60,12 @@ const KEYS: [&str; 33] = [
     "post",
 ];
 
-/// How variables of the project's own tests and scripts begin, which are no settings.
-const NOT_SETTINGS: [&str; 8] = [
+/// How variables begin that are no settings: the project's own tests and scripts, and places.
+const NOT_SETTINGS: [&str; 9] = [
     "KINORA_BENCH_",
     "KINORA_MALLOC_",
+    // Where network packages are looked for.
+    "KINORA_NETWORKS",
     "KINORA_REQUIRE_",
     "KINORA_SHARED",
     "KINORA_TEST_",

@@ -22,7 +22,12 @@ pub fn open(choice: &SourceChoice) -> Result<Capture, Failure> {
 pub fn open_telling(choice: &SourceChoice) -> Result<(Capture, Told), Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("--source: {error}"));
     let parsed: kinora::SourceChoice = choice.name.parse().map_err(|error| wrong(&error))?;
-    let options = SourceOptions { size: Some(choice.size), frame_rate: Some(choice.fps), ..SourceOptions::default() };
+    let options = SourceOptions {
+        size: Some(choice.size),
+        frame_rate: Some(choice.fps),
+        camera: choice.camera.clone(),
+        ..SourceOptions::default()
+    };
     let mut opened = parsed.open(&options)?;
     let told = Told { remarks: opened.remarks(), count: 0 };
     Ok((Capture::new(opened), told))

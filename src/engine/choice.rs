@@ -9,7 +9,7 @@ use crate::frame::PixelFormat;
 use crate::playback::Playback;
 use crate::results::ResultKind;
 use crate::source::virtual_scene::{VirtualOptions, VirtualScene};
-use crate::source::{Source, SourceError};
+use crate::source::{CameraOptions, Source, SourceError};
 
 /// What a source string names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum SourceChoice {
 pub struct VirtualWords(Vec<(String, String)>);
 
 /// What a command may say about any source. `None` leaves it to the source, which has defaults of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceOptions {
     /// Width and height in pixels; a camera takes the nearest that it has, a file ignores it.
     pub size: Option<(u32, u32)>,
@@ -43,6 +43,8 @@ pub struct SourceOptions {
     pub format: Option<PixelFormat>,
     /// A file begins again when it ends.
     pub repeat: bool,
+    /// For an IMX500, live or virtual; other sources ignore it.
+    pub camera: CameraOptions,
 }
 
 const FORMS: &str = "give auto, v4l2:PATH, virtual[:seed=N,...], FILE.kinora, FILE.json, FILE.pkl, or -";

@@ -1,10 +1,13 @@
 //! Where frames come from: the trait that cameras, files and simulations implement.
 
+mod camera_options;
 #[cfg(feature = "modlib")]
 pub mod modlib;
 #[cfg(feature = "v4l2")]
 pub mod v4l2;
 pub mod virtual_scene;
+
+pub use camera_options::{CameraOptions, PictureSource, RawMetadata, WhiteBalance};
 
 use crate::frame::PictureInfo;
 use crate::labels::Labels;

@@ -1,0 +1,63 @@
+//! What may be asked of an IMX500, live or simulated. `None` leaves it to the camera and the network's package.
+
+use std::path::PathBuf;
+
+use crate::time::Span;
+
+/// Wishes about the sensor, its network, and what is kept of both.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CameraOptions {
+    /// The network: a package's path, or its name or the beginning of it.
+    pub network: Option<String>,
+    /// What the frames' pictures are.
+    pub picture: Option<PictureSource>,
+    /// Post-processing by modlib's name, over what the package says.
+    pub post: Option<String>,
+    /// Results below this score are left out, `0.0..=1.0`.
+    pub threshold: Option<f32>,
+    /// The part of the sensor that the network sees: left, top, width, height in pixels of the full resolution.
+    pub inference_window: Option<[u32; 4]>,
+    /// The picture is mirrored left to right.
+    pub hflip: bool,
+    /// The picture is turned upside down.
+    pub vflip: bool,
+    /// Exposure time; `None` is by the picture's mean.
+    pub exposure: Option<Span>,
+    /// Analogue gain, `1.0..=22.26`; `None` is by the picture's mean.
+    pub gain: Option<f32>,
+    /// White balance; `None` is by the picture's means (grey world).
+    pub white_balance: Option<WhiteBalance>,
+    /// A file with a class name on each line, over the package's.
+    pub labels: Option<PathBuf>,
+    /// What is kept of the sensor's own bytes in each frame; `None` is nothing.
+    pub raw_metadata: Option<RawMetadata>,
+}
+
+/// Where a frame's picture comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PictureSource {
+    /// The sensor's Bayer picture, developed.
+    Bayer,
+    /// What the network saw, out of the metadata.
+    InputTensor,
+    /// No picture: results only.
+    None,
+}
+
+/// Fixed gains of white balance; green is 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WhiteBalance {
+    /// Gain of red.
+    pub red: f32,
+    /// Gain of blue.
+    pub blue: f32,
+}
+
+/// How much of a metadata buffer is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawMetadata {
+    /// Registers, run times, headers and output tensors: all that results are made of.
+    Results,
+    /// The whole buffer.
+    Full,
+}

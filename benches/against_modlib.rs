@@ -113,10 +113,9 @@ fn record(frames: &[Box<Slot>], path: &Path) -> Duration {
 }
 
 fn play(path: &Path, with_pixels: bool, frames: usize) {
-    let mut playback = Playback::open(path).expect("a recording").rate(Rate::Max);
-    if with_pixels {
-        playback = playback.pixels(PixelFormat::Bgr888).expect("a decoder");
-    }
+    let playback = Playback::open(path).expect("a recording").rate(Rate::Max);
+    let mut playback =
+        if with_pixels { playback.pixels(PixelFormat::Bgr888).expect("a decoder") } else { playback.results_only() };
     let mut stream = playback.start().expect("playback");
     let (mut seen, mut boxes) = (0, 0);
     while let Some(frame) = stream.next().expect("a frame") {

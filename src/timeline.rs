@@ -25,6 +25,10 @@ pub trait Timeline {
     /// # Errors
     /// The frame is damaged (the others can still be read), or `index` is at or after the end.
     fn frame(&mut self, index: u64) -> Result<Frame<'_>>;
+
+    /// From now on whoever asks needs no picture and no sensor bytes: a timeline that can leave them unread does. By default
+    /// nothing changes.
+    fn results_only(&mut self, _only: bool) {}
 }
 
 macro_rules! forward {
@@ -44,6 +48,10 @@ macro_rules! forward {
 
             fn frame(&mut self, index: u64) -> Result<Frame<'_>> {
                 (**self).frame(index)
+            }
+
+            fn results_only(&mut self, only: bool) {
+                (**self).results_only(only);
             }
         }
     )+};

@@ -101,6 +101,54 @@ fn frames_come_back_at_every_page_size_with_and_without_the_thread() {
 }
 
 #[test]
+fn results_alone_are_read_without_the_picture_and_masks_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.kinora");
+    let settings = WriterSettings { helper: false, ..WriterSettings::default() };
+    write(&path, &settings.for_frames(30_000, 64, 100), 200);
+
+    // A changed byte of the picture in every frame that has one.
+    let mut reader = Reader::open(&path).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let mut slot = Slot::new(&SIZES);
+    let mut damaged = Vec::new();
+    for i in 0..200 {
+        fill(&mut slot, i);
+        if slot.frame(None).jpeg.is_some() {
+            let (start, end) = (reader.frame_offset(i).unwrap(), reader.frame_offset(i + 1).unwrap_or(reader.end()));
+            let record = &mut bytes[start as usize..end as usize];
+            let picture = record.windows(64).position(|window| window.iter().all(|&byte| byte == i as u8));
+            record[picture.expect("the picture is as it was filled")] ^= 1;
+            damaged.push(i);
+        }
+    }
+    assert!(damaged.len() > 100);
+    std::fs::write(&path, bytes).unwrap();
+
+    let mut reader = Reader::open(&path).unwrap();
+    reader.results_only(true);
+    let (mut passed_over, mut read_whole) = (0, 0);
+    for i in 0..200 {
+        fill(&mut slot, i);
+        let expected = slot.frame(None);
+        if expected.side.is_empty() || !damaged.contains(&i) {
+            let frame = reader.read_frame(i).unwrap();
+            assert_eq!((frame.meta, frame.results, frame.side), (expected.meta, expected.results, expected.side));
+            assert_eq!((frame.jpeg, frame.pixels, frame.sensor), (None, None, &[][..]));
+            passed_over += u32::from(damaged.contains(&i));
+        } else {
+            assert!(reader.read_frame(i).is_err(), "masks of frame {i} come from bytes that do not hold");
+            read_whole += 1;
+        }
+    }
+    assert!(passed_over > 0 && read_whole > 0);
+    reader.results_only(false);
+    for i in 0..200 {
+        assert_eq!(reader.read_frame(i).is_ok(), !damaged.contains(&i), "frame {i}");
+    }
+}
+
+#[test]
 fn a_recording_that_was_never_closed_opens_with_every_frame() {
     let directory = tempfile::tempdir().unwrap();
     let settings = WriterSettings { growth_bytes: 1 << 20, helper: false, ..WriterSettings::default() };

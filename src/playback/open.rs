@@ -168,6 +168,14 @@ impl Playback {
         Ok(self)
     }
 
+    /// Plays the results alone: pictures of a `.kinora` stay unread and unchecked, see
+    /// [`Reader::results_only`](crate::recording::Reader::results_only). Other files are read as ever.
+    #[must_use]
+    pub fn results_only(mut self) -> Self {
+        self.timeline.results_only(true);
+        self
+    }
+
     /// What the recording holds.
     pub const fn info(&self) -> &SourceInfo {
         &self.info

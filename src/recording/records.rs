@@ -144,7 +144,7 @@ pub(super) fn entry<M: Medium>(reader: &mut Reader<M>, offset: u64, end: u64) ->
         RecordKind::Clock => Entry::Clock(body::read_clock(body(section::BODY)?)?.0),
         RecordKind::Frame => {
             let ordinal = head.header.frames.get();
-            Entry::Frame { ordinal, frame: decode_frame(&head, bulk, decoded, Some(&opened.header.labels))? }
+            Entry::Frame { ordinal, frame: decode_frame(&head, Some(bulk), decoded, Some(&opened.header.labels))? }
         }
     })
 }

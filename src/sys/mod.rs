@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod copy;
 pub mod descriptor;
 pub(crate) mod map;
 pub(crate) mod signal;

@@ -28,11 +28,15 @@ pub enum Cause {
     SourceStalled = 7,
     /// The size or format changed in mid-stream.
     FormatChanged = 8,
+    /// Half a frame: its picture is kept, its metadata did not come or could not be read. The frame itself is not lost.
+    MetadataLost = 9,
+    /// Half a frame: its results are kept, its picture did not come. The frame itself is not lost.
+    PictureLost = 10,
 }
 
 impl Cause {
     /// Every cause, in the order of their codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::SourceGap,
         Self::RingFull,
         Self::Corrupt,
@@ -41,6 +45,8 @@ impl Cause {
         Self::WriteFailed,
         Self::SourceStalled,
         Self::FormatChanged,
+        Self::MetadataLost,
+        Self::PictureLost,
     ];
 
     /// The cause of the number that files store, if there is one.
@@ -64,6 +70,8 @@ impl Cause {
             Self::WriteFailed => "write_failed",
             Self::SourceStalled => "source_stalled",
             Self::FormatChanged => "format_changed",
+            Self::MetadataLost => "metadata_lost",
+            Self::PictureLost => "picture_lost",
         }
     }
 }

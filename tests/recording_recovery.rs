@@ -3,7 +3,9 @@
 use kinora::frame::{PictureInfo, PixelFormat};
 use kinora::recording::memory::MemoryStore;
 use kinora::recording::verify::verify_reader;
-use kinora::recording::{AppendError, Reader, SessionHeader, SyncPolicy, Writer, WriterSettings, exercise, geometry};
+use kinora::recording::{
+    AppendError, OpenError, Reader, SessionHeader, SyncPolicy, Writer, WriterSettings, exercise, geometry,
+};
 use kinora::slot::{Slot, SlotSizes};
 use kinora::source::SourceInfo;
 use kinora::timeline::Timeline;
@@ -100,7 +102,12 @@ fn cut_at_every_byte_the_frames_before_the_cut_are_there() {
                     let report = verify_reader(&mut reader, |_, _| {});
                     assert_eq!(report.frames_ok, whole as u64);
                 }
-                Err(_) => assert!(cut < 64, "the front is whole at {cut}"),
+                Err(OpenError::Empty) => assert_eq!(cut, 0),
+                Err(OpenError::NotARecording { .. }) => {
+                    assert!((1..8).contains(&cut), "{cut} bytes tell whose they are")
+                }
+                Err(OpenError::NothingLeft { bytes }) => assert!((8..64).contains(&cut) && bytes == cut as u64),
+                Err(other) => panic!("cut at {cut}: {other}"),
             }
         }
     }

@@ -108,7 +108,7 @@ fn results_alone_are_read_without_the_picture_and_masks_with_it() {
     write(&path, &settings.for_frames(30_000, 64, 100), 200);
 
     // A changed byte of the picture in every frame that has one.
-    let mut reader = Reader::open(&path).unwrap();
+    let reader = Reader::open(&path).unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let mut slot = Slot::new(&SIZES);
     let mut damaged = Vec::new();

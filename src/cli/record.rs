@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use kinora::recorder::{Codec, Format, Recorder};
 use kinora::recording::SyncPolicy;
+use kinora::sink::Summary;
 use kinora::source::SourceInfo;
 use kinora::{
     Capture, Cause, Clock, ClockPair, FrameSink, ManualClock, Session, SessionReport, SessionStatus, Settings, Span,
@@ -206,6 +207,7 @@ fn finish(report: SessionReport, record: &Record, manner: Manner) -> Result<End,
     let ended = ended.or_else(|| sink_error.as_ref().map(ToString::to_string));
     let ended = ended.or(summary.failure.clone());
     let lines = record.out == Target::Modlib(Place::Standard);
+    let lost = status.lost().max(summary.dropped);
     let by_cause = Cause::ALL.into_iter().map(|cause| (cause.name(), status.lost_for(cause)));
     if manner.json && !lines {
         let mut results = Results::new();
@@ -213,7 +215,7 @@ fn finish(report: SessionReport, record: &Record, manner: Manner) -> Result<End,
             paths: summary.paths.clone(),
             frames: summary.frames,
             detections: summary.detections,
-            dropped: status.lost().max(summary.dropped),
+            dropped: lost,
             dropped_by_cause: by_cause.filter(|&(_, count)| count > 0).collect(),
             bytes: summary.bytes,
             removed: summary.removed,
@@ -225,7 +227,8 @@ fn finish(report: SessionReport, record: &Record, manner: Manner) -> Result<End,
         manner.remark(format_args!("{} frames, {}", summary.frames, show_bytes(summary.bytes)));
     } else {
         let mut results = Results::new();
-        results.line(&summary)?;
+        // Why it ended is a message, below.
+        results.line(&Summary { dropped: lost, ended: None, failure: None, ..summary.clone() })?;
         results.flush()?;
         for (cause, count) in by_cause.filter(|&(_, count)| count > 0) {
             manner.warn(format_args!("{count} frames lost: {cause}"));
@@ -242,7 +245,7 @@ fn finish(report: SessionReport, record: &Record, manner: Manner) -> Result<End,
             manner.warn(ended);
             Ok(End::Lost)
         }
-        (None, None) if status.lost().max(summary.dropped) > 0 => Ok(End::Lost),
+        (None, None) if lost > 0 => Ok(End::Lost),
         (None, None) => Ok(End::Done),
     }
 }

@@ -10,8 +10,8 @@ use zerocopy::FromBytes;
 use super::body::{self, Totals};
 use super::columns;
 use super::format::{
-    END_MAGIC, EndMark, Front, Geometry, HEAD_BYTES_MAX, HEADER_BYTES, Head, Header, IndexEntry, PAGE_SIZES,
-    RecordError, RecordKind, STEP_BYTES_MAX, VERSION, section,
+    END_MAGIC, EndMark, FRONT_MAGIC, Front, Geometry, HEAD_BYTES_MAX, HEADER_BYTES, Head, Header, IndexEntry,
+    PAGE_SIZES, RecordError, RecordKind, STEP_BYTES_MAX, VERSION, section,
 };
 use super::load::{self, Found, Walk, Window};
 use super::medium::Medium;
@@ -41,6 +41,12 @@ pub enum OpenError {
         /// The first bytes.
         found: [u8; 8],
     },
+    /// The first bytes are ours, but the front behind them does not hold, and neither does any record.
+    #[error("this begins as a .kinora recording, but in its {bytes} bytes neither the front nor any record is intact")]
+    NothingLeft {
+        /// Length of the file.
+        bytes: u64,
+    },
     /// Written by a newer format.
     #[error("the recording has format version {version}, this program reads up to {supported}; use a newer kinora")]
     TooNew {
@@ -49,6 +55,14 @@ pub enum OpenError {
         /// Newest version that this build reads.
         supported: u16,
     },
+}
+
+impl OpenError {
+    /// What to say of a file whose front does not hold. `start`: its first bytes, zeros behind its end.
+    pub(super) fn without_front(start: &[u8; 64], bytes: u64) -> Self {
+        let found = *start.first_chunk().expect("64 bytes have 8");
+        if found == FRONT_MAGIC { Self::NothingLeft { bytes } } else { Self::NotARecording { found } }
+    }
 }
 
 /// Where index entries of a run of frames are.
@@ -155,7 +169,7 @@ fn find_geometry<M: Medium>(medium: &M, window: &mut Window) -> Result<(Geometry
     let geometry = PAGE_SIZES.iter().find_map(|&page| geometry_at(medium, window, page.into()));
     match geometry.or_else(|| search_geometry(medium, window)) {
         Some(geometry) => Ok((geometry, true)),
-        None => Err(OpenError::NotARecording { found: *bytes.first_chunk().expect("64 bytes have 8") }),
+        None => Err(OpenError::without_front(&bytes, medium.bytes())),
     }
 }
 

@@ -197,7 +197,7 @@ fn read_front(medium: &FileMedium) -> Result<Front, OpenError> {
     if filled == 0 {
         return Err(OpenError::Empty);
     }
-    let not_ours = OpenError::NotARecording { found: *bytes.first_chunk().expect("64 bytes have 8") };
+    let not_ours = OpenError::without_front(&bytes, medium.bytes());
     let Ok(front) = Front::read_from_bytes(&bytes[..filled]) else { return Err(not_ours) };
     if !front.is_intact() {
         return Err(not_ours);

@@ -73,6 +73,8 @@ mod clock;
 #[cfg(feature = "modlib")]
 pub mod modlib;
 #[cfg(feature = "std")]
+pub mod networks;
+#[cfg(feature = "std")]
 pub mod recording;
 #[cfg(feature = "std")]
 pub mod source;

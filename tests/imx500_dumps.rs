@@ -280,10 +280,15 @@ fn the_best_classes_come_first_and_probabilities_sum_to_one() {
         return;
     }
     let mut results = Results::new();
-    decode("mobilenet_v2_pi4_4056", &mut Classify { softmax: false, top: 5 }, &mut results, &mut []);
+    decode("mobilenet_v2_pi4_4056", &mut Classify::default(), &mut results, &mut []);
     assert_eq!(results.len(), 5);
     assert!(results.confidence.windows(2).all(|pair| pair[0] >= pair[1]));
-    decode("mobilenet_v2_pi4_4056", &mut Classify { softmax: true, top: 100 }, &mut results, &mut []);
+    decode(
+        "mobilenet_v2_pi4_4056",
+        &mut Classify { softmax: true, top: 100, ..Classify::default() },
+        &mut results,
+        &mut [],
+    );
     let sum: f32 = results.confidence.iter().sum();
     assert!(results.len() == 100 && sum > 0.0 && sum < 1.0, "100 of 1000 classes sum to {sum}");
 }

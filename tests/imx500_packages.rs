@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use kinora::imx500::{BadPackage, Package, PlaneOrder};
+use kinora::imx500::decode::{BuiltIn, NoPost, PostName, PostSettings, choose};
+use kinora::imx500::{BadPackage, Intrinsics, Network, NetworkDescription, Package, PlaneOrder, Task};
 
 fn networks() -> Option<PathBuf> {
     let shared = std::env::var_os("KINORA_SHARED")
@@ -66,4 +67,80 @@ fn a_cut_or_damaged_package_is_an_error_with_its_place() {
             let _ = Package::parse(&damaged);
         }
     }
+}
+
+#[test]
+fn each_real_package_gets_the_post_processing_that_it_asks_for() {
+    let Some(folder) = networks() else { return };
+    // name, post-processing, its first label
+    for (name, post, first) in [
+        ("deeplabv3plus", Some("segment"), None),
+        ("inputtensoronly", None, None),
+        ("mobilenet_v2", Some("cls"), Some("1:tench, Tinca tinca")),
+        ("ssd_mobilenetv2_fpnlite_320x320_pp", Some("od_bscn"), Some("person")),
+    ] {
+        let network = Network::open(folder.join(format!("imx500_network_{name}.rpk"))).unwrap();
+        assert_eq!((network.name(), network.post_name()), (name, post));
+        assert_eq!(network.labels().name(0), first, "{name}");
+        assert_eq!(network.no_post().is_some(), post.is_none(), "{name}");
+        match network.post(PostName::OdBscn) {
+            Ok(_) => assert_eq!(post, Some("od_bscn"), "{name}"),
+            Err(error) => {
+                assert_ne!(post, Some("od_bscn"), "{name}");
+                assert!(error.to_string().starts_with("od_bscn takes four tensors [n, 4], [n], [n], [1]"), "{error}");
+            }
+        }
+    }
+}
+
+/// What the package of each network in `apparams` says of itself, without its labels.
+const INTRINSICS: [(&str, &str, &str); 11] = [
+    ("deeplabv3plus", r#"{"task": "segmentation"}"#, "segment"),
+    (
+        "efficientdet_lite0_pp",
+        r#"{"task": "object detection", "cpu": {"bbox_normalization": true}}"#,
+        "od_efficientdet_lite0",
+    ),
+    ("mobilenet_v2", r#"{"task": "classification"}"#, "cls"),
+    ("nanodet_plus_416x416_pp", r#"{"task": "object detection"}"#, "od_bscn"),
+    ("regnetx_002", r#"{"task": "classification", "cpu": {"softmax": true}}"#, "cls_softmax"),
+    ("regnety_002", r#"{"task": "classification", "cpu": {"softmax": true}}"#, "cls_softmax"),
+    ("shufflenet_v2_x1_5", r#"{"task": "classification"}"#, "cls_softmax"),
+    ("squeezenet1.0", r#"{"task": "classification"}"#, "cls_softmax"),
+    ("ssd_mobilenetv2_fpnlite_320x320_pp", r#"{"task": "object detection"}"#, "od_bscn"),
+    ("ssd_mobilenetv2_fpnlite_320x320_pp", r#"{"cpu": {"bbox_order": "xy", "bbox_normalization": false}}"#, "od"),
+    ("ssd_mobilenetv2_fpnlite_320x320_pp", r#"{"cpu": {"post_processing": "pp_od_bcsn"}}"#, "od_bcsn"),
+];
+
+#[test]
+fn the_choice_follows_the_package_and_mends_what_packages_forget() {
+    let Some(folder) = networks() else { return };
+    let network = |name: &str| {
+        let params = std::fs::read(folder.join(format!("apparams/{name}.bin"))).unwrap();
+        NetworkDescription::parse(&params, 0).unwrap()
+    };
+    let settings = PostSettings { threshold: Some(0.25), top: Some(3) };
+    for (name, text, post) in INTRINSICS {
+        let intrinsics = Intrinsics::parse(text).unwrap();
+        let chosen = choose(&network(name), &intrinsics, None, settings).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(chosen.name(), post, "{name}");
+        match chosen {
+            BuiltIn::Classify(c) => assert_eq!((c.threshold, c.top), (0.25, 3)),
+            BuiltIn::Detect(d) => assert_eq!((d.threshold, d.boxes_max), (0.25, 3)),
+            _ => {}
+        }
+    }
+    let refused = |name: &str, text: &str| {
+        let intrinsics = Intrinsics::parse(text).unwrap();
+        choose(&network(name), &intrinsics, None, settings).unwrap_err()
+    };
+    let asked = r#"{"task": "object detection", "cpu": {"post_processing": "magic"}}"#;
+    assert_eq!(refused("mobilenet_v2", asked), NoPost::NotBuiltIn("magic".try_into().unwrap()));
+    assert_eq!(refused("mobilenet_v2", "{}"), NoPost::Unclear(None));
+    assert_eq!(refused("mobilenet_v2", r#"{"task": "segmentation"}"#), NoPost::Unclear(Some(Task::Segmentation)));
+    for post in PostName::ALL {
+        assert_eq!(post.name().parse(), Ok(post));
+        assert_eq!(format!("pp_{post}").parse(), Ok(post));
+    }
+    assert!("cats".parse::<PostName>().unwrap_err().to_string().contains("od_bscn, od_bcsn"));
 }

@@ -16,20 +16,29 @@
 //! real sensor agree on it.
 
 pub mod decode;
+#[cfg(feature = "std")]
+mod deployment;
 mod flat;
 mod header;
+mod intrinsics;
+mod json;
 mod network;
 mod package;
 mod parser;
 mod registers;
 mod tensor;
+mod window;
 
+#[cfg(feature = "std")]
+pub use deployment::Network;
 pub use header::{TensorHeader, TensorType};
+pub use intrinsics::{BadIntrinsics, Intrinsics, IntrinsicsError, Task};
 pub use network::{Dimension, InputTensor, NetworkDescription, OutputTensor};
 pub use package::{BadPackage, Normalisation, Package, PackageError, PlaneOrder};
 pub use parser::{Inference, Kpi, LockStep, Parser, Step};
 pub use registers::Registers;
 pub use tensor::{InputView, OutputView, TensorView};
+pub use window::InferenceWindow;
 
 use core::fmt;
 

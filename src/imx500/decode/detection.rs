@@ -1,6 +1,7 @@
 //! Object detection with the post-processing on the sensor (`*_pp` networks): boxes, scores, classes, count.
 
 use super::{DecodeError, PostProcess, Target, tensor};
+use crate::imx500::network::{NetworkDescription, OutputTensor};
 use crate::imx500::tensor::OutputView;
 use crate::results::ResultKind;
 
@@ -34,6 +35,15 @@ impl Default for Detect {
     /// ssd's order, fractions, every box that the sensor counted.
     fn default() -> Self {
         Self { order: BoxOrder::YX, in_pixels: false, classes_first: false, threshold: 0.0, boxes_max: usize::MAX }
+    }
+}
+
+impl Detect {
+    /// True for four tensors `[n, 4]`, `[n]`, `[n]`, `[1]`; what is more is not looked at.
+    pub fn fits(network: &NetworkDescription) -> bool {
+        let mut elements = network.outputs.iter().map(OutputTensor::elements);
+        let [boxes, scores, classes, count] = core::array::from_fn(|_| elements.next().unwrap_or(0));
+        classes == scores && boxes == 4 * scores && count == 1
     }
 }
 

@@ -3,10 +3,12 @@
 //! A decoder takes the tensors of one buffer and fills the frame's results in place; coordinates are fractions of the
 //! network's window. It allocates nothing and bounds every loop by the tensors' own, checked, sizes.
 
+mod built_in;
 mod classification;
 mod detection;
 mod segmentation;
 
+pub use built_in::{BuiltIn, NoPost, PostName, PostSettings, UnknownPost, choose};
 pub use classification::Classify;
 pub use detection::{BoxOrder, Detect};
 pub use segmentation::Segment;

@@ -10,6 +10,13 @@ use crate::results::ResultKind;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment;
 
+impl Segment {
+    /// True for one tensor of two dimensions.
+    pub fn fits(network: &NetworkDescription) -> bool {
+        matches!(network.outputs.as_slice(), [tensor] if tensor.dimensions.len() == 2)
+    }
+}
+
 /// Class number of the background in results, as modlib has it; the network says 0.
 const BACKGROUND: u8 = 255;
 

@@ -18,25 +18,33 @@
 pub mod decode;
 #[cfg(feature = "std")]
 mod deployment;
+mod describe;
+mod encode;
 mod flat;
 mod header;
 mod intrinsics;
 mod json;
+mod kept;
 mod network;
 mod package;
 mod parser;
 mod registers;
+mod stream;
 mod tensor;
 mod window;
 
 #[cfg(feature = "std")]
 pub use deployment::Network;
+pub use describe::DescriptionTooLarge;
+pub use encode::{BufferFacts, Encoder, RawElements};
 pub use header::{TensorHeader, TensorType};
 pub use intrinsics::{BadIntrinsics, Intrinsics, IntrinsicsError, Task};
+pub use kept::{Cut, Form, KEPT_HEADER_BYTES, Kept, kept_bytes_max};
 pub use network::{Dimension, InputTensor, NetworkDescription, OutputTensor};
 pub use package::{BadPackage, Normalisation, Package, PackageError, PlaneOrder};
 pub use parser::{Inference, Kpi, LockStep, Parser, Step};
 pub use registers::Registers;
+pub use stream::buffer_bytes;
 pub use tensor::{InputView, OutputView, TensorView};
 pub use window::InferenceWindow;
 
@@ -131,6 +139,8 @@ pub enum Malformed {
         /// From the input tensor's size.
         computed: u16,
     },
+    /// The bytes of a frame in a recording are not metadata of this sensor.
+    Kept,
 }
 
 impl ParseError {
@@ -170,6 +180,7 @@ impl fmt::Display for ParseError {
             Malformed::OutputLine { package, computed } => {
                 write!(f, "output header on line {package} by the package, on {computed} by the input tensor")
             }
+            Malformed::Kept => write!(f, "these are no kept bytes of an IMX500"),
         }
     }
 }

@@ -97,6 +97,19 @@ impl OutputTensor {
     pub fn is_in_order(&self) -> bool {
         self.dimensions.iter().enumerate().all(|(i, d)| usize::from(d.serialization) == i)
     }
+
+    /// Where element `index` of the result lies on the wire: there the axis with serialization 0 varies fastest.
+    pub(super) fn wire_index(&self, index: usize) -> usize {
+        let axes = &self.dimensions;
+        let (mut rest, mut wire) = (index, 0);
+        for axis in axes {
+            let coordinate = rest % usize::from(axis.size);
+            rest /= usize::from(axis.size);
+            let faster = axes.iter().filter(|other| other.serialization < axis.serialization);
+            wire += coordinate * faster.map(|other| usize::from(other.size)).product::<usize>();
+        }
+        wire
+    }
 }
 
 /// One network's tensors. Holding it proves that every size is in range and every product was computed without overflow.

@@ -4,6 +4,7 @@
 use heapless::Vec;
 
 use super::header::{TensorHeader, TensorType};
+use super::kept::{Form, Kept};
 use super::network::{InputTensor, NetworkDescription};
 use super::registers::Registers;
 use super::tensor::{InputView, OutputView};
@@ -87,23 +88,44 @@ impl Parser {
     /// The buffer contradicts itself; nothing of its inference may be used. Offsets count from the start of `buffer`.
     /// [`Malformed::BlankHeader`] is normal in the first buffers after a start.
     pub fn inference<'a>(&'a mut self, buffer: &'a [u8]) -> Result<Option<Inference<'a>>, ParseError> {
+        self.inference_in(buffer, Form::Full)
+    }
+
+    /// As [`inference`](Self::inference), of a buffer as a recording keeps it; in [`Form::Results`] there is never an input.
+    ///
+    /// # Errors
+    /// As [`inference`](Self::inference); offsets and lines count in `kept.bytes`.
+    pub fn kept<'a>(&'a mut self, kept: &Kept<'a>) -> Result<Option<Inference<'a>>, ParseError> {
+        self.layout = kept.layout;
+        self.inference_in(kept.bytes, kept.form)
+    }
+
+    fn inference_in<'a>(&'a mut self, bytes: &'a [u8], form: Form) -> Result<Option<Inference<'a>>, ParseError> {
         let base = self.layout.dnn_offset();
-        match buffer.get(base..) {
-            Some(dnn) if dnn.len() >= 2 * LINE_BYTES => self.parse(dnn).map(Some).map_err(|error| error.at(base)),
+        match bytes.get(base..) {
+            Some(dnn) if dnn.len() >= 2 * LINE_BYTES => self.parse(dnn, form).map(Some).map_err(|error| error.at(base)),
             _ => Ok(None),
         }
     }
 
-    fn parse<'a>(&'a mut self, dnn: &'a [u8]) -> Result<Inference<'a>, ParseError> {
+    /// DNN line of the output header and number of lines from there on with the tensors, when all lines are fully used:
+    /// from the last good buffer, else only the line, from the package.
+    pub fn output_lines(&self) -> Option<(usize, usize)> {
+        let bodies = |n: &NetworkDescription| n.outputs.iter().map(|t| t.lines(LINE_BYTES)).sum::<usize>();
+        Some((self.output_line?, 1 + self.network.as_ref().map_or(0, bodies)))
+    }
+
+    fn parse<'a>(&'a mut self, dnn: &'a [u8], form: Form) -> Result<Inference<'a>, ParseError> {
         let input_header = TensorHeader::parse(dnn, 1, TensorType::Input)?;
         let input_tensor = self.learn_from_input(&input_header)?;
-        let line = self.output_line.ok_or(ParseError::new(LINE_BYTES, Malformed::OutputLineUnknown))?;
+        let unknown = ParseError::new(LINE_BYTES, Malformed::OutputLineUnknown);
+        let line = form.output_line(self.output_line.ok_or(unknown)?);
         let output_header = TensorHeader::parse(dnn, line, TensorType::Output)?;
         if !output_header.matches(&input_header) {
             return Err(ParseError::new(line * LINE_BYTES, Malformed::HeadersDiffer));
         }
         let input = match input_tensor {
-            Some(tensor) if input_header.is_valid() => {
+            Some(tensor) if input_header.is_valid() && form == Form::Full => {
                 Some(InputView::new(dnn, tensor, input_header.body_line(), input_header.line_bytes)?)
             }
             _ => None,

@@ -98,7 +98,7 @@ impl<'a> TensorView<'a> {
     /// When `index` is not below `len()`.
     pub fn raw(&self, index: usize) -> i64 {
         assert!(index < self.len(), "element {index} of {}", self.len());
-        let wire_index = if self.tensor.is_in_order() { index } else { self.wire_index(index) };
+        let wire_index = if self.tensor.is_in_order() { index } else { self.tensor.wire_index(index) };
         self.raw_on_wire(wire_index)
     }
 
@@ -113,7 +113,7 @@ impl<'a> TensorView<'a> {
     /// All raw integers in the order of the result.
     pub fn raws(&self) -> impl Iterator<Item = i64> + '_ {
         let in_order = self.tensor.is_in_order();
-        (0..self.len()).map(move |i| self.raw_on_wire(if in_order { i } else { self.wire_index(i) }))
+        (0..self.len()).map(move |i| self.raw_on_wire(if in_order { i } else { self.tensor.wire_index(i) }))
     }
 
     /// All values in the order of the result.
@@ -138,19 +138,6 @@ impl<'a> TensorView<'a> {
             (&[a, b, c, d], true) => i64::from(i32::from_le_bytes([a, b, c, d])),
             _ => unreachable!("elements have 1, 2 or 4 bytes"),
         }
-    }
-
-    /// Where an element of the result lies on the wire: there the axis with serialization 0 varies fastest.
-    fn wire_index(&self, index: usize) -> usize {
-        let axes = &self.tensor.dimensions;
-        let (mut rest, mut wire) = (index, 0);
-        for axis in axes {
-            let coordinate = rest % usize::from(axis.size);
-            rest /= usize::from(axis.size);
-            let faster = axes.iter().filter(|other| other.serialization < axis.serialization);
-            wire += coordinate * faster.map(|other| usize::from(other.size)).product::<usize>();
-        }
-        wire
     }
 }
 

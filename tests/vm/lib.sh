@@ -3,6 +3,7 @@
 # Source this file, then:
 #   vm_prepare                         installs what is missing (apt), fetches and unpacks the kernel; sets VM_RELEASE
 #   vm_module NAME...                  modules (with what they need) that the guest finds; load them with `modprobe NAME`
+#   vm_build DIRECTORY NAME            a module of ours, built from a copy of DIRECTORY against the kernel's own headers
 #   vm_program FILE [AS]               a program of this host, with its shared libraries; AS: its path in the guest
 #   vm_file FILE AS                    any file
 #   vm_boot LOG SECONDS < SCRIPT       boots, runs SCRIPT with sh in the guest, prints what it prints, keeps it in LOG;
@@ -90,6 +91,42 @@ vm_module() {
         done <"$VM_TREE/depends"
     done
     rm -f "$VM_TREE/depends"
+    PATH=$PATH:/usr/sbin:/sbin depmod -b "$VM_TREE" "$VM_RELEASE"
+}
+
+# The headers of that very kernel, unpacked like it. Their makefile names its companion by where it would be installed.
+vm_headers() {
+    VM_HEADERS=$VM_CACHE/headers/usr/src/linux-headers-$VM_RELEASE
+    [ ! -e "$VM_CACHE/headers/complete" ] || [ ! -d "$VM_HEADERS" ] || return 0
+    local packages
+    packages=$(apt-cache depends "linux-headers-$VM_RELEASE" |
+        sed -n 's/^ *Depends: \(linux-headers-.*-common\|linux-kbuild-.*\)/\1/p')
+    [ -n "$packages" ] || vm_lacks "apt knows no linux-headers-$VM_RELEASE; remove $VM_KERNEL, run apt-get update, and start again"
+    vm_say "fetching linux-headers-$VM_RELEASE"
+    rm -rf "$VM_CACHE/headers"
+    mkdir -p "$VM_CACHE/headers/usr/src" "$VM_CACHE/headers/usr/lib"
+    # shellcheck disable=SC2086
+    (cd "$VM_CACHE/headers" && apt-get download -q "linux-headers-$VM_RELEASE" $packages >&2) ||
+        vm_lacks "could not fetch linux-headers-$VM_RELEASE; run: apt-get update"
+    local package
+    for package in "$VM_CACHE"/headers/*.deb; do dpkg-deb -x "$package" "$VM_CACHE/headers"; done
+    rm -f "$VM_CACHE"/headers/*.deb
+    sed -i "s#/usr/src/#$VM_CACHE/headers/usr/src/#g" "$VM_HEADERS/Makefile"
+    touch "$VM_CACHE/headers/complete"
+}
+
+vm_build() {
+    local source=$1 name=$2 copy=$VM_CACHE/$2 compiler dependency
+    vm_headers
+    compiler=$(sed -n 's/^CC = .*)\(gcc-[0-9]*\)$/\1/p' "$VM_HEADERS/.kernelvariables")
+    [ -z "$compiler" ] || command -v "$compiler" >/dev/null || VM_TOOLS="$compiler:$compiler" vm_install
+    mkdir -p "$copy"
+    cp -pu "$source"/Kbuild "$source"/*.[ch] "$copy/"
+    make -s -C "$VM_HEADERS" M="$copy" modules >"$copy/log" 2>&1 || vm_fail "$name does not build; see $copy/log"
+    for dependency in $(PATH=$PATH:/usr/sbin:/sbin modinfo -F depends "$copy/$name.ko" | tr ',' ' '); do
+        vm_module "$dependency"
+    done
+    vm_file "$copy/$name.ko" "/lib/modules/$VM_RELEASE/updates/$name.ko"
     PATH=$PATH:/usr/sbin:/sbin depmod -b "$VM_TREE" "$VM_RELEASE"
 }
 

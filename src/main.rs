@@ -57,6 +57,8 @@ fn run(command: Command, manner: Manner) -> Result<End, Failure> {
         Command::Diff { before, after, iou } => cli::diff::run(&before, &after, iou, manner),
         Command::Tail { file, from_start } => cli::tail::run(&file, from_start, manner),
         Command::Memory { source, engine, replay, clips } => cli::memory::run(&source, &engine, replay, clips, manner),
+        Command::Network(name) => cli::network::run(name.as_deref(), manner),
+        Command::Decode(decode) => cli::decode::run(&decode, manner),
         Command::Completions(shell) => cli::completions::run(shell),
     }
 }

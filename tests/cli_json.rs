@@ -1,6 +1,8 @@
 //! Every `--json` output against the tables of docs/json.md: no field may be missing here or there.
 #![cfg(all(feature = "cli", feature = "jpeg"))]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -176,5 +178,20 @@ fn losses_and_events_have_the_documented_fields() {
     for (record, section) in [("loss", "loss"), ("event", "event"), ("frame", "frame")] {
         let value = printed.iter().find(|value| value["record"] == record).unwrap_or_else(|| panic!("a {record}"));
         assert_matches(section, value);
+    }
+}
+
+#[test]
+fn buffers_and_networks_have_the_documented_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(dumps) = common::shared("imx500/dumps") {
+        let file = dumps.join("sequence_slow_dnn_pi4.bin");
+        let decoded = &run(folder.path(), &format!("decode {} --layout pi4 --width 2028 --json", file.display()))[0];
+        assert_matches("decode", decoded);
+        assert_matches("decoded buffer", &decoded["frames"][0]);
+    }
+    if let Some(networks) = common::shared("imx500/networks") {
+        let file = networks.join("imx500_network_posenet.rpk");
+        assert_matches("network", &run(folder.path(), &format!("network {} --json", file.display()))[0]);
     }
 }

@@ -80,6 +80,12 @@ pub enum Sub {
     /// Where the memory goes with given settings
     #[command(after_help = after("kinora memory\nkinora memory --size 1280x720 --format raw\nkinora memory --source v4l2:/dev/video0 --json"))]
     Memory(MemoryArgs),
+    /// What a network package for the IMX500 holds; without a name, which ones are installed
+    #[command(after_help = after("kinora network\nkinora network posenet\nkinora network my_network.rpk --json | jq .outputs"))]
+    Network(NetworkArgs),
+    /// Metadata buffers of an IMX500, as read from its metadata node into a file, in plain text or JSON
+    #[command(after_help = after("kinora decode dump.bin --layout pi5 --width 2028 --json\nkinora decode dump.bin --layout pi4 --width 4056 --network mobilenet_v2\nkinora decode one.bin --layout pi4 --width 2028 --buffer-size 337824 --json | jq .frames[0].emitted"))]
+    Decode(DecodeArgs),
     /// Print a script that completes commands and flags in a shell
     #[command(after_help = after("kinora completions bash > /etc/bash_completion.d/kinora\nkinora completions zsh > ~/.zfunc/_kinora\nkinora completions fish > ~/.config/fish/completions/kinora.fish"))]
     Completions(CompletionsArgs),
@@ -520,6 +526,32 @@ pub struct MemoryArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct NetworkArgs {
+    /// FILE.rpk, or the name of an installed network or the beginning of it
+    #[arg(value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
+    pub network: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct DecodeArgs {
+    /// One or more metadata buffers back to back
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The board they come from: pi4 (also Zero 2 W) or pi5
+    #[arg(long, value_name = "BOARD", value_parser = ["pi4", "pi5"])]
+    pub layout: String,
+    /// Width of the sensor's mode
+    #[arg(long, value_name = "PIXELS", value_parser = ["2028", "4056"])]
+    pub width: String,
+    /// The network: FILE.rpk, or its name or the beginning of it [default: as the buffers describe it]
+    #[arg(long, value_name = "FILE|NAME")]
+    pub network: Option<String>,
+    /// Bytes of one buffer [default: by the package, by the first valid header, or the whole file]
+    #[arg(long, value_name = "SIZE")]
+    pub buffer_size: Option<String>,
+}
+
+#[derive(Args, Debug)]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_name = "SHELL")]
@@ -550,7 +582,7 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let commands: Vec<_> = cli.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
-        assert_eq!(commands.len(), 15);
+        assert_eq!(commands.len(), 17);
         for command in commands.iter().chain([&cli]) {
             let help = command.clone().render_long_help().to_string();
             let (_, end) =

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kinora::Span;
+use kinora::imx500::Layout;
 use kinora::playback::{Place as Position, Rate};
 use kinora::replay::settings::{DefaultOutput, ReplayPacing, ReplaySettings};
 use kinora::replay::text;
@@ -10,6 +11,7 @@ use kinora::source::{CameraOptions, PictureSource, RawMetadata, WhiteBalance};
 
 use super::args::{self, CtlAsk, Sub};
 use super::ctl::{self as control, Ctl};
+use super::decode::{self, Decode};
 use super::replay::{Replay, ReplayOutput};
 use serde_json::json;
 
@@ -33,6 +35,8 @@ pub enum Command {
     Diff { before: PathBuf, after: PathBuf, iou: f32 },
     Tail { file: PathBuf, from_start: bool },
     Memory { source: SourceChoice, engine: EngineChoice, replay: Option<u32>, clips: Option<Span> },
+    Network(Option<String>),
+    Decode(Decode),
     Completions(clap_complete::Shell),
 }
 
@@ -183,6 +187,8 @@ impl Command {
                     None => None,
                 },
             },
+            Sub::Network(args) => Self::Network(args.network),
+            Sub::Decode(args) => Self::Decode(decode(args)?),
             Sub::Completions(args) => Self::Completions(args.shell),
         })
     }
@@ -395,6 +401,22 @@ fn ctl(args: args::CtlArgs) -> Result<Ctl, String> {
         CtlAsk::Trigger { label, pre, post } => json!({ "trigger": { "label": label, "pre": pre, "post": post } }),
     };
     Ok(Ctl { socket: args.control, line })
+}
+
+fn decode(args: args::DecodeArgs) -> Result<Decode, String> {
+    let sized = |text: &str| units::bytes(text).ok().filter(|bytes| (1..=decode::BUFFER_BYTES_MAX).contains(bytes));
+    let buffer_size = match args.buffer_size.as_deref() {
+        Some(text) => Some(sized(text).ok_or_else(|| {
+            format!("--buffer-size: `{text}` is not a number of bytes from 1 to {}", decode::BUFFER_BYTES_MAX)
+        })?),
+        None => None,
+    };
+    Ok(Decode {
+        file: args.file,
+        layout: Layout { width: args.width.parse().unwrap_or(2028), strided: args.layout == "pi4" },
+        network: args.network,
+        buffer_size,
+    })
 }
 
 fn range(args: &args::RangeArgs) -> Result<Range, String> {

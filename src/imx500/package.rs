@@ -5,7 +5,7 @@
 //! newc cpio archive: network_info.txt, imx500_regs, network_intrinsics           for us
 //! ```
 //!
-//! apParams lie in the first block at byte 0x60 with the bytes of every 32-bit word exchanged; their rounded length is at 0x50
+//! apParams lie in the first block at byte 0x60 with the bytes of every 32-bit word exchanged; their rounded length is at 0x48
 //! and again in `network_info.txt`. Source: the sensor driver, and the packages themselves (true for all 17 public ones).
 
 use core::fmt;

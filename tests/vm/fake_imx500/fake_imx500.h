@@ -114,6 +114,7 @@ struct fi_node {
 	struct media_pad pad;
 	struct vb2_queue queue;
 	struct mutex lock;		/* of queue and vdev */
+	struct media_pipeline pipe;	/* unicam: two pads of a sensor are two pipelines */
 	struct v4l2_format format;
 	struct list_head buffers;	/* under receiver->buffers_lock */
 	unsigned int opened;		/* under lock */
@@ -132,7 +133,7 @@ struct fi_receiver {
 	struct v4l2_device v4l2;
 	struct fi_sensor *sensor;
 	struct fi_node nodes[FI_NODES_MAX];
-	struct media_pipeline pipe;
+	struct media_pipeline pipe;	/* rp1-cfe: csi2 joins all nodes in one */
 
 	struct v4l2_subdev csi2, fe;
 	struct media_pad csi2_pads[FI_CSI2_PADS], fe_pads[FI_FE_PADS];

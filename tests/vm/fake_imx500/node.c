@@ -82,7 +82,7 @@ static int start_streaming(struct vb2_queue *queue, unsigned int count)
 	int ret;
 
 	mutex_lock(&receiver->lock);
-	ret = media_pipeline_start(&node->pad, &receiver->pipe);
+	ret = media_pipeline_start(&node->pad, receiver->layout->starved_loses_frame ? &receiver->pipe : &node->pipe);
 	if (ret)
 		goto unlock;
 	node->streaming = true;

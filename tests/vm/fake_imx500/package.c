@@ -103,9 +103,9 @@ void fi_package_read(struct fi_network *network)
 		if (get_unaligned_le16(entry) == OUTPUT_LINES)
 			network->output_lines = value;
 	}
-	if (network->size > APPARAMS_AT && get_unaligned_be32(network->data + 0x48) == 4 &&
-	    get_unaligned_be32(network->data + 0x4c) == 0x8000f000) {
-		u32 size = round_up(get_unaligned_be32(network->data + 0x50), 16);
+	if (network->size > APPARAMS_AT && get_unaligned_be32(network->data + 0x40) == 4 &&
+	    get_unaligned_be32(network->data + 0x44) == 0x8000f000) {
+		u32 size = round_up(get_unaligned_be32(network->data + 0x48), 16);
 
 		if (size <= FI_LINE - 12 && size <= network->size - APPARAMS_AT)
 			network->apparams_size = size;

@@ -109,8 +109,8 @@ pub use clips::{ClipEvent, ClipSettings};
 pub use clock::SystemClock;
 #[cfg(feature = "std")]
 pub use engine::{
-    Capture, PictureFormat, Policy, Session, SessionBuilder, SessionReport, SessionStatus, Settings, SourceChoice,
-    SourceOptions, Stream, StreamStats, Tap, open_source, open_source_with,
+    Capture, LiveFrames, PictureFormat, Policy, ReplayStream, Session, SessionBuilder, SessionReport, SessionStatus,
+    Settings, SourceChoice, SourceOptions, Stream, StreamStats, Tap, open_source, open_source_with,
 };
 #[cfg(feature = "std")]
 pub use error::{Error, Result};
@@ -124,7 +124,7 @@ pub use recorder::Recorder;
 #[cfg(feature = "std")]
 pub use replay::control::ReplayControl;
 #[cfg(feature = "std")]
-pub use replay::operator::ReplayOperator;
+pub use replay::operator::{Output, ReplayOperator};
 pub use replay::settings::ReplaySettings;
 pub use results::{ResultKind, ResultState, Results};
 #[cfg(feature = "std")]

@@ -231,6 +231,31 @@ fn a_rule_saves_clips_by_itself() {
 }
 
 #[test]
+fn a_rule_may_lock_its_clips() {
+    let directory = tempfile::tempdir().unwrap();
+    let rule = |rule: &str| RuleSettings { rule: rule.into(), pre: Span::from_ms(300), post: Span::ZERO };
+    let rules = vec![rule("2x person lock"), rule("3x person")];
+    let mut rig = Rig::new(ClipSettings { rules, overlap: Overlap::Separate, ..settings(directory.path()) });
+    rig.run(10);
+    rig.frame(2);
+    rig.run(10);
+    rig.frame(3);
+    rig.run(10);
+    let mut locked: Vec<(String, bool)> = rig
+        .finish()
+        .iter()
+        .map(|event| {
+            let ClipEvent::Saved { path, label, .. } = event else { panic!("{event:?}") };
+            (label.to_string(), path.to_str().unwrap().ends_with(".locked.kinora"))
+        })
+        .collect();
+    locked.sort();
+    // Three persons are two as well: each rule makes its own clip.
+    let expected = [("2x person lock", true), ("2x person lock", true), ("3x person", false)];
+    assert_eq!(locked, expected.map(|(label, locked)| (label.to_owned(), locked)));
+}
+
+#[test]
 fn a_wrong_rule_or_an_unknown_label_is_refused_before_anything_starts() {
     let directory = tempfile::tempdir().unwrap();
     let with = |rule: &str, pre| {

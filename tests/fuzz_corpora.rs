@@ -10,6 +10,11 @@ use std::path::Path;
 const MUTATIONS: usize = 60;
 
 #[test]
+fn control_line_holds_on_its_corpus() {
+    run("control_line", bodies::control_line::check);
+}
+
+#[test]
 fn json_line_holds_on_its_corpus() {
     run("json_line", bodies::json_line::check);
 }

@@ -154,7 +154,7 @@ fn the_operator_allocates_nothing_once_it_is_made() {
             }
             let now = frame.meta.captured_at;
             std::hint::black_box(operator.process(frame, now));
-            std::hint::black_box(operator.tick(now, None));
+            std::hint::black_box(operator.tick(now));
             answers += usize::from(control.answer().is_some());
             events += control.events().count();
             std::hint::black_box(control.status());

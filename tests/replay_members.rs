@@ -108,7 +108,7 @@ impl Rig {
         let ticket = self.control.request(request)?;
         // Requests are carried out before the live frame of the next tick; this tick has none.
         let now = self.now();
-        self.operator.tick(now, None);
+        self.operator.tick(now);
         let answer = std::iter::from_fn(|| self.control.answer()).find(|answer| answer.ticket == ticket);
         answer.expect("every request is answered").outcome
     }
@@ -491,7 +491,7 @@ fn requests_are_never_lost_silently() {
     let mut operator = rig.operator;
     let mut answered = 0;
     for _ in 0..10 {
-        operator.tick(Timestamp::from_ns(0), None);
+        operator.tick(Timestamp::from_ns(0));
         answered += std::iter::from_fn(|| rig.control.answer()).count();
     }
     assert_eq!(answered, 64);
@@ -504,7 +504,7 @@ fn a_replay_goes_on_when_no_live_frame_comes() {
     let mut positions = Vec::new();
     for _ in 0..5 {
         let now = rig.now();
-        if let Some(Output::Replayed { position, .. }) = rig.operator.tick(now, None) {
+        if let Some(Output::Replayed { position, .. }) = rig.operator.tick(now) {
             positions.push(position);
         }
     }
@@ -522,7 +522,7 @@ fn recorded_intervals_are_kept_whatever_the_ticks_are() {
     let mut first_seen = Vec::new();
     for tick in 0..60 {
         let now = start + Span::from_ms(10 * tick);
-        if let Some(Output::Replayed { position, .. }) = rig.operator.tick(now, None) {
+        if let Some(Output::Replayed { position, .. }) = rig.operator.tick(now) {
             if first_seen.last().is_none_or(|&(seen, _)| seen != position) {
                 first_seen.push((position, 10 * tick));
             }
@@ -532,14 +532,14 @@ fn recorded_intervals_are_kept_whatever_the_ticks_are() {
     assert_eq!(rig.status().state, State::Stopped, "the last frame had its time");
     rig.send(Command::StartPlayback);
     let start = start + Span::from_s(9);
-    rig.operator.tick(start, None);
+    rig.operator.tick(start);
     assert_eq!(rig.operator.next_due(), Some(start + Span::from_ns(2 * FRAME_TIME.as_ns())));
     rig.send(Command::Pause);
-    rig.operator.tick(start + Span::from_ms(50), None);
-    rig.operator.tick(start + Span::from_s(5), None);
+    rig.operator.tick(start + Span::from_ms(50));
+    rig.operator.tick(start + Span::from_s(5));
     assert_eq!((rig.status().playback_current_frame, rig.operator.next_due()), (1, None));
     rig.send(Command::Resume);
-    rig.operator.tick(start + Span::from_s(6), None);
+    rig.operator.tick(start + Span::from_s(6));
     assert_eq!(rig.operator.next_due(), Some(start + Span::from_s(6) + Span::from_ns(16_666_666)));
 }
 

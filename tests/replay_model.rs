@@ -368,7 +368,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Silence => {
                 let expected = model.tick(None);
                 let at = Timestamp::from_ns(rig.sequence as i64 * 1_000);
-                prop_assert_eq!(shown(rig.operator.tick(at, None)), expected);
+                prop_assert_eq!(shown(rig.operator.tick(at)), expected);
             }
             Step::Ask(request) => {
                 // Values out of range are refused at once; everything else waits for a tick, here one without a frame.
@@ -377,7 +377,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 let expected = if sent.is_ok() { model.tick(None) } else { Shown::Nothing };
                 if sent.is_ok() {
                     let at = Timestamp::from_ns(rig.sequence as i64 * 1_000);
-                    prop_assert_eq!(shown(rig.operator.tick(at, None)), expected);
+                    prop_assert_eq!(shown(rig.operator.tick(at)), expected);
                     let answer = rig.control.answer().unwrap();
                     prop_assert_eq!(answer.outcome.is_ok(), accepted, "{:?}", answer);
                 } else {

@@ -1,6 +1,7 @@
 //! What the fuzzers call: ordinary functions that take any bytes and panic when something does not hold. `cargo test` calls
 //! the same functions on the committed corpora (`tests/fuzz_corpora.rs`), without a fuzzer.
 
+pub mod control_line;
 pub mod json_line;
 pub mod pickle;
 pub mod recording_open;

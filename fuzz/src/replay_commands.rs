@@ -142,7 +142,7 @@ impl Rig {
 
     fn silence(&mut self) {
         self.now += Span::from_ms(33);
-        if let Some(out) = self.operator.tick(self.now, None) {
+        if let Some(out) = self.operator.tick(self.now) {
             assert!(matches!(out, Output::Replayed { .. }), "without a live frame only a replay has something to show");
             check_output(&out, self.sequence, SIDE);
         }

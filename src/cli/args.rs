@@ -272,8 +272,9 @@ pub struct ReplayArgs {
     pub source: SourceArgs,
     #[command(flatten)]
     pub post_process: LongPostArgs,
-    /// Most frames that the window can hold; all memory is taken at the start
-    #[arg(long, value_name = "N", default_value = "300")]
+    /// Frames that the window holds, and the most that it can be set to; all memory is taken at the start [default: 100, and
+    /// room for 300]
+    #[arg(long, value_name = "N")]
     pub max_frames: Option<String>,
     /// Bytes promised to each frame of the window [default: by size and quality]
     #[arg(long, value_name = "SIZE")]
@@ -372,11 +373,25 @@ pub enum CtlAsk {
     Resume,
     /// All settings to their defaults
     Reset,
+    /// Make the newest frame, or the one that is shown, the first to play
+    MarkIn,
+    /// Make it the last
+    MarkOut,
+    /// Play what was recorded between two times, such as 2025-06-14T12:32:07.5+02:00
+    PlayBetween {
+        /// Of the first frame, at the earliest
+        from: String,
+        /// Of the last frame, at the latest
+        to: String,
+    },
     /// Save what the history holds as a clip
     Save {
         /// Only the last so much
         #[arg(long, value_name = "TIME")]
         last: Option<String>,
+        /// Only what would be played: from the start frame to the stop frame
+        #[arg(long, conflicts_with = "last")]
+        marks: bool,
         /// Label of the clip
         #[arg(long, default_value = "")]
         label: String,
@@ -401,6 +416,9 @@ pub enum CtlAsk {
         /// Time after
         #[arg(long, value_name = "TIME", default_value = "5s")]
         post: String,
+        /// Trimming of the clips' directory passes this clip over
+        #[arg(long)]
+        lock: bool,
     },
 }
 

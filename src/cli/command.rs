@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use kinora::Span;
 use kinora::imx500::Layout;
 use kinora::playback::{Place as Position, Rate};
+use kinora::replay::operator::ReplayLimits;
 use kinora::replay::settings::{DefaultOutput, ReplayPacing, ReplaySettings};
 use kinora::replay::text;
 use kinora::source::{CameraOptions, PictureSource, RawMetadata, WhiteBalance};
@@ -328,7 +329,7 @@ fn play(args: args::PlayArgs, settings: &Settings) -> Result<Play, String> {
 const MAX_FRAMES: u64 = 10_000_000;
 
 fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String> {
-    let capacity = settings.need("max-frames", |text| units::number(text, 1, MAX_FRAMES))? as u32;
+    let max_frames = settings.get("max-frames", |text| units::number(text, 1, MAX_FRAMES))?.map(|frames| frames as u32);
     let engine = engine(settings)?;
     if engine.quality < 10 {
         return Err(format!("--quality: `{}` must be 10 to 100 for a replay", engine.quality));
@@ -341,7 +342,7 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         default_output: settings.need("default-output", |text| {
             DefaultOutput::from_name(text).ok_or_else(|| format!("`{text}` is neither PassThrough nor None"))
         })?,
-        max_frames_in_memory: capacity,
+        max_frames_in_memory: max_frames.unwrap_or(defaults.max_frames_in_memory),
         playback_speed: settings.need("speed", |text| {
             text::parse_speed(text).ok_or_else(|| format!("`{text}` is no speed; write 1/2, 50%, 0 or -1"))
         })?,
@@ -357,7 +358,7 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         source: source(settings)?,
         engine,
         settings: replay_settings,
-        capacity,
+        capacity: max_frames.unwrap_or(ReplayLimits::default().capacity),
         frame_bytes: settings.get("frame-bytes", |text| at_least(text, 1 << 10))?.map(|bytes| bytes as usize),
         span_max: settings.get("window", positive_span)?,
         rules: args.trigger,
@@ -395,10 +396,15 @@ fn ctl(args: args::CtlArgs) -> Result<Ctl, String> {
         CtlAsk::Pause => command("Pause"),
         CtlAsk::Resume => command("Resume"),
         CtlAsk::Reset => command("ResetCmd"),
-        CtlAsk::Save { last: Some(last), label } => json!({ "save": { "last": last, "label": label } }),
-        CtlAsk::Save { last: None, label } => json!({ "save": { "label": label } }),
+        CtlAsk::MarkIn => command("MarkIn"),
+        CtlAsk::MarkOut => command("MarkOut"),
+        CtlAsk::PlayBetween { from, to } => json!({ "command": "StartPlaybackWindow", "from": from, "to": to }),
+        CtlAsk::Save { last: Some(last), label, .. } => json!({ "save": { "last": last, "label": label } }),
+        CtlAsk::Save { last: None, label, marks } => json!({ "save": { "label": label, "marks": marks } }),
         CtlAsk::Wait { pairs, timeout } => json!({ "wait": control::pairs(&pairs)?, "timeout": timeout }),
-        CtlAsk::Trigger { label, pre, post } => json!({ "trigger": { "label": label, "pre": pre, "post": post } }),
+        CtlAsk::Trigger { label, pre, post, lock } => {
+            json!({ "trigger": { "label": label, "pre": pre, "post": post, "lock": lock } })
+        }
     };
     Ok(Ctl { socket: args.control, line })
 }

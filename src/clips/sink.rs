@@ -231,9 +231,10 @@ impl Work {
             }
         }
         for index in fired {
-            let rule = &self.triggers[index].1;
-            let wish = Wish::Around { pre: Reach::Time(rule.pre), post: Reach::Time(rule.post) };
-            self.trigger(Request { label: bounded(&rule.rule), wish, lock: false }, refused);
+            let (trigger, rule) = &self.triggers[index];
+            let (wish, lock) =
+                (Wish::Around { pre: Reach::Time(rule.pre), post: Reach::Time(rule.post) }, trigger.rule().lock);
+            self.trigger(Request { label: bounded(&rule.rule), wish, lock }, refused);
         }
         for _ in 0..REQUESTS_MAX {
             let Ok(request) = requests.pop() else { break };

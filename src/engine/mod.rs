@@ -9,6 +9,7 @@ mod encoder_thread;
 mod newest;
 mod pump;
 mod rates;
+mod replay_stream;
 mod session;
 mod settings;
 mod shared;
@@ -22,6 +23,7 @@ mod zone;
 
 pub use capture::{Capture, open_source, open_source_with};
 pub use choice::{SourceChoice, SourceOptions};
+pub use replay_stream::{LiveFrames, ReplayStream};
 pub use session::{Session, SessionBuilder, SessionReport};
 pub use settings::{PictureFormat, Settings};
 pub use status::SessionStatus;

@@ -21,10 +21,8 @@ use super::threads;
 use crate::clips::{ClipControl, ClipSettings, ClipSink};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};
-use crate::frame::PictureInfo;
 use crate::ledger::Ledger;
 use crate::limits::{EVENT_TEXT_BYTES_MAX, TAPS_MAX};
-use crate::replay::operator::frame_bytes;
 use crate::ring::{Ends, circle};
 use crate::sink::{FrameSink, Summary};
 use crate::slot::{Slot, SlotSizes};
@@ -187,20 +185,10 @@ impl SessionBuilder {
             return Session::start(&mut capture, clock, &settings, sink, None);
         };
         clips.history = self.window.unwrap_or(clips.history);
-        if let (super::PictureFormat::Raw, None) = (settings.format, clips.frame_bytes) {
-            // Uncompressed pictures reach the history; the promise by default is one for JPEG.
-            let info = capture.info();
-            let pixels = info.picture.and_then(PictureInfo::bytes);
-            clips.frame_bytes = pixels.map(|bytes| bytes + raw_spare(info));
-        }
+        clips.frame_bytes = settings.clip_frame_bytes(&clips, capture.info());
         let (sink, control) = ClipSink::new(sink, clips)?;
         Session::start(&mut capture, clock, &settings, Box::new(sink), Some(control))
     }
-}
-
-/// Bytes beside the pixels of an uncompressed frame: results, masks, sensor bytes.
-fn raw_spare(info: &SourceInfo) -> usize {
-    frame_bytes(0, 0, 80) + info.side_bytes_max + info.sensor_bytes_max
 }
 
 impl Session {
@@ -276,7 +264,8 @@ impl Session {
         if self.taps_out >= TAPS_MAX {
             return Err(Error::Setting(format!("{TAPS_MAX} taps are in use; drop one of them first")));
         }
-        let (tap_in, tap) = tap(policy, &self.sizes, Arc::clone(&self.info), Arc::clone(&self.cells));
+        let (tap_in, tap) =
+            tap(policy, &self.sizes, Arc::clone(&self.info), Arc::clone(&self.cells), Arc::clone(&self.clock));
         // In a session that has ended nobody takes it; the tap sees that by itself.
         let _ = self.taps.push(Box::new(tap_in));
         self.taps_out += 1;

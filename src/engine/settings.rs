@@ -1,9 +1,11 @@
 //! What can be chosen about an engine, and the sizes that follow from it.
 
+use crate::clips::ClipSettings;
 use crate::error::{Error, Result};
 use crate::frame::PixelFormat;
 use crate::jpeg_header::JpegOptions;
 use crate::limits::ENCODERS_MAX;
+use crate::replay::operator::frame_bytes;
 use crate::slot::SlotSizes;
 use crate::source::SourceInfo;
 use crate::sys::thread::ThreadSettings;
@@ -113,6 +115,18 @@ impl Settings {
         }
     }
 
+    /// Bytes promised to each frame of a history for clips: as `clips` says, else what pictures of this source take in this
+    /// format. `None`: those of JPEG at quality 80.
+    pub fn clip_frame_bytes(&self, clips: &ClipSettings, info: &SourceInfo) -> Option<usize> {
+        let picture = info.picture.filter(|_| clips.frame_bytes.is_none() && has_pixels(info));
+        let beside = info.side_bytes_max + info.sensor_bytes_max;
+        let promised = picture.and_then(|picture| match self.format {
+            PictureFormat::Raw => Some(picture.bytes()? + frame_bytes(0, 0, 80) + beside),
+            PictureFormat::Jpeg(options) => Some(frame_bytes(picture.width, picture.height, options.quality) + beside),
+        });
+        clips.frame_bytes.or(promised)
+    }
+
     /// Slots on a circle with `encoders` stations: what may wait before each stage, one in each hand, slack.
     pub fn slots(&self, info: &SourceInfo, encoders: usize) -> usize {
         let waiting = if encoders == 0 { self.ring_depth } else { 2 * self.ring_depth };
@@ -204,6 +218,19 @@ mod tests {
         let options = JpegOptions { quality: 0, ..JpegOptions::default() };
         let settings = Settings { format: PictureFormat::Jpeg(options), ..Settings::default() };
         assert_eq!(settings.check().unwrap_err().to_string(), "JPEG quality 0 is not in 1..=100");
+    }
+
+    #[test]
+    fn a_history_promises_what_the_format_takes() {
+        let (clips, vga) = (ClipSettings::new("clips"), vga());
+        let jpeg = |quality| PictureFormat::Jpeg(JpegOptions { quality, ..JpegOptions::default() });
+        let promised = |format| Settings { format, ..Settings::default() }.clip_frame_bytes(&clips, &vga);
+        assert_eq!(promised(jpeg(80)), Some(93_184));
+        assert_eq!(promised(jpeg(100)), Some(477_184));
+        assert_eq!(promised(PictureFormat::Raw), Some(921_600 + 16_384));
+        let set = ClipSettings { frame_bytes: Some(7), ..ClipSettings::new("clips") };
+        assert_eq!(Settings::default().clip_frame_bytes(&set, &vga), Some(7));
+        assert_eq!(Settings::default().clip_frame_bytes(&clips, &SourceInfo::new("headless")), None);
     }
 
     #[test]

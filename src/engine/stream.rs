@@ -54,6 +54,7 @@ impl fmt::Display for StreamStats {
 pub struct Stream {
     feed: Feed,
     info: Arc<SourceInfo>,
+    clock: Arc<dyn Clock>,
     account: Account,
     notes: Vec<String>,
 }
@@ -97,7 +98,7 @@ impl Stream {
             }
             Feed::Thread(Box::new(ThreadFeed::start(pump, slots, places, settings, &mut notes)?))
         };
-        Ok(Self { feed, info, account: Account::default(), notes })
+        Ok(Self { feed, info, clock, account: Account::default(), notes })
     }
 
     /// Lends the next frame, or `None` at the end of the source. Waits as long as it takes.
@@ -193,6 +194,32 @@ impl Stream {
             Feed::Steps(feed) => &feed.slot,
         };
         Some(Frame { losses: &self.account.recent, ..slot.frame(labels(&self.info)) })
+    }
+}
+
+impl super::replay_stream::Live for Stream {
+    fn advance_within(&mut self, within: Span) -> Result<bool> {
+        Ok(self.advance(within)? == Advanced::Frame)
+    }
+
+    fn current(&self) -> Option<Frame<'_>> {
+        Self::current(self)
+    }
+
+    fn is_ended(&self) -> bool {
+        Self::is_ended(self)
+    }
+
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    fn stats(&self) -> StreamStats {
+        Self::stats(self)
     }
 }
 

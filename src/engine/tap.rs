@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::slot::{Slot, SlotSizes};
 use crate::source::SourceInfo;
-use crate::time::Span;
+use crate::time::{Clock, Span};
 use crate::wake::Wake;
 
 /// Slots of a tap that wants every frame: one with the reader, the others wait, 5 frames ahead.
@@ -57,11 +57,18 @@ pub struct Tap {
     info: Arc<SourceInfo>,
     /// Tells that the session has ended, also to a tap that came too late for its sink.
     session: Arc<SinkCells>,
+    clock: Arc<dyn Clock>,
     frames: u64,
 }
 
 /// Makes a tap with slots of these sizes.
-pub fn tap(policy: Policy, sizes: &SlotSizes, info: Arc<SourceInfo>, session: Arc<SinkCells>) -> (TapIn, Tap) {
+pub fn tap(
+    policy: Policy,
+    sizes: &SlotSizes,
+    info: Arc<SourceInfo>,
+    session: Arc<SinkCells>,
+    clock: Arc<dyn Clock>,
+) -> (TapIn, Tap) {
     let sizes = SlotSizes { scratch: 0, ..*sizes };
     let shared = Arc::new(TapShared::default());
     let (places_in, places_out) = match policy {
@@ -83,7 +90,7 @@ pub fn tap(policy: Policy, sizes: &SlotSizes, info: Arc<SourceInfo>, session: Ar
         }
     };
     let tap_in = TapIn { shared: Arc::clone(&shared), places: places_in };
-    (tap_in, Tap { shared, places: places_out, info, session, frames: 0 })
+    (tap_in, Tap { shared, places: places_out, info, session, clock, frames: 0 })
 }
 
 impl TapIn {
@@ -206,6 +213,32 @@ impl PlacesOut {
             Self::Every { held, .. } => held.as_deref(),
             Self::Latest { newest, lends } => lends.then(|| newest.slot()),
         }
+    }
+}
+
+impl super::replay_stream::Live for Tap {
+    fn advance_within(&mut self, within: Span) -> Result<bool> {
+        Ok(self.advance(within))
+    }
+
+    fn current(&self) -> Option<Frame<'_>> {
+        Self::current(self)
+    }
+
+    fn is_ended(&self) -> bool {
+        Self::is_ended(self)
+    }
+
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    fn stats(&self) -> StreamStats {
+        Self::stats(self)
     }
 }
 

@@ -190,14 +190,23 @@ impl ReplayControl {
     /// # Errors
     /// [`RequestError::OutOfRange`] and [`RequestError::TooManyWaiting`]: it was not sent.
     pub fn request(&self, request: Request) -> Result<Ticket, RequestError> {
-        if let Request::Set(setting) = request {
-            ReplaySettings::default().set(setting, self.capacity)?;
-        }
+        self.check(&request)?;
         let ticket = Ticket(self.next_ticket.get());
         let sent = self.requests.borrow_mut().push((ticket, request));
         sent.map_err(|_| RequestError::TooManyWaiting)?;
         self.next_ticket.set(ticket.0 + 1);
         Ok(ticket)
+    }
+
+    /// Checks a value against its range without sending it, for who sends several or none.
+    ///
+    /// # Errors
+    /// [`RequestError::OutOfRange`].
+    pub fn check(&self, request: &Request) -> Result<(), RequestError> {
+        match request {
+            Request::Set(setting) => Ok(ReplaySettings::default().set(*setting, self.capacity)?),
+            _ => Ok(()),
+        }
     }
 
     /// Sends a command.

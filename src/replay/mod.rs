@@ -1,11 +1,12 @@
 //! Instant replay: the operator over the rolling window.
 
+pub mod cadence;
 #[cfg(feature = "std")]
 pub mod control;
 pub mod machine;
 #[cfg(feature = "std")]
 pub mod operator;
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 pub mod protocol;
 #[cfg(feature = "std")]
 mod recorded;

@@ -136,6 +136,8 @@ pub struct ReplayOperator {
     black: Box<[u8]>,
     black_meta: FrameMeta,
     nothing: Box<Results>,
+    /// The names of the live frames' classes, for ticks that have no live frame.
+    labels: Box<Labels>,
 }
 
 impl fmt::Debug for ReplayOperator {
@@ -179,6 +181,7 @@ impl ReplayOperator {
             black: vec![0; width as usize * height as usize].into_boxed_slice(),
             black_meta: FrameMeta::new(),
             nothing: Box::default(),
+            labels: Box::default(),
         };
         operator.refresh();
         operator.board.publish(&operator.status);
@@ -224,21 +227,42 @@ impl ReplayOperator {
     ///
     /// Cost: storing is one copy (and one JPEG encoding when the frame has pixels only); no allocation.
     pub fn process<'a>(&'a mut self, frame: Frame<'a>, now: Timestamp) -> Output<'a> {
-        self.serve(now);
-        let (shown, record) = self.advance(now);
-        if record {
-            self.store(&frame, now);
-        }
-        self.finish_tick(now);
-        match shown {
-            Shown::Live => Output::Live(frame),
-            Shown::Black => self.black_like(&frame),
-            Shown::Stored(ordinal) => self.replayed(ordinal, frame.labels).unwrap_or(Output::Live(frame)),
-        }
+        let shown = self.take_in(&frame, now);
+        self.output(shown, frame)
     }
 
     /// A tick without a live frame, for when the source is late: a replay goes on, everything else has nothing to show.
-    pub fn tick<'a>(&'a mut self, now: Timestamp, labels: Option<&'a Labels>) -> Option<Output<'a>> {
+    /// [`Cadence`](super::cadence::Cadence) tells when one is due.
+    pub fn tick(&mut self, now: Timestamp) -> Option<Output<'_>> {
+        let ordinal = self.pass(now)?;
+        self.replayed(ordinal)
+    }
+
+    /// The first half of [`process`](Self::process): everything but lending the frame to show.
+    pub(crate) fn take_in(&mut self, frame: &Frame<'_>, now: Timestamp) -> Shown {
+        self.serve(now);
+        let (shown, record) = self.advance(now);
+        if record {
+            self.store(frame, now);
+        }
+        if let Some(labels) = frame.labels.filter(|labels| **labels != *self.labels) {
+            Labels::clone_from(&mut self.labels, labels);
+        }
+        self.finish_tick(now);
+        shown
+    }
+
+    /// The second half of [`process`](Self::process).
+    pub(crate) fn output<'a>(&'a mut self, shown: Shown, frame: Frame<'a>) -> Output<'a> {
+        match shown {
+            Shown::Live => Output::Live(frame),
+            Shown::Black => self.black_like(&frame),
+            Shown::Stored(ordinal) => self.replayed(ordinal).unwrap_or(Output::Live(frame)),
+        }
+    }
+
+    /// The first half of [`tick`](Self::tick): the ordinal of the frame to show.
+    pub(crate) fn pass(&mut self, now: Timestamp) -> Option<u64> {
         self.serve(now);
         if !self.machine.state().is_playing() {
             self.finish_tick(now);
@@ -247,7 +271,7 @@ impl ReplayOperator {
         let (shown, _) = self.advance(now);
         self.finish_tick(now);
         match shown {
-            Shown::Stored(ordinal) => self.replayed(ordinal, labels),
+            Shown::Stored(ordinal) => Some(ordinal),
             Shown::Live | Shown::Black => None,
         }
     }
@@ -434,8 +458,10 @@ impl ReplayOperator {
         }
     }
 
-    fn replayed<'a>(&'a mut self, ordinal: u64, labels: Option<&'a Labels>) -> Option<Output<'a>> {
+    /// A stored frame as output, with the labels of the newest live frame that had any.
+    pub(crate) fn replayed(&mut self, ordinal: u64) -> Option<Output<'_>> {
         let position = self.window.extent().position(ordinal);
+        let labels = Some(&*self.labels).filter(|labels| !labels.is_empty());
         let frame = self.window.frame(ordinal, labels)?;
         Some(Output::Replayed { frame, captured_at: frame.meta.captured_at, position })
     }

@@ -7,13 +7,13 @@ use super::machine::{Command, Refused, State};
 use super::settings::{Bound, DefaultOutput, ReplayPacing, Setting};
 use super::status::Status;
 use super::text;
-use crate::time::{Span, WallTime};
+use crate::time::{Span, Speed, WallTime};
 use crate::trigger::parse_span;
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
-    /// New values, in the order of the line's keys.
+    /// New values; all or none of them are taken.
     Set(Vec<Request>),
     /// A read-out by its name, or all of them.
     Get(Option<String>),
@@ -27,6 +27,8 @@ pub enum Ask {
         pre: Span,
         /// Time after.
         post: Span,
+        /// The clip is locked.
+        lock: bool,
     },
     /// A clip of what is there.
     Save {
@@ -95,6 +97,11 @@ impl Wrong {
         Self::new("timeout", None, format!("not within {timeout}"))
     }
 
+    /// A name that no read-out has.
+    pub fn no_read_out(name: &str) -> Self {
+        Self::new("unknown_field", Some(name), format!("there is no read-out {name:?}"))
+    }
+
     /// Something of the library's that failed.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new("failed", None, message)
@@ -157,8 +164,12 @@ pub fn parse(line: &[u8]) -> (Option<Value>, Result<Ask, Wrong>) {
     let Value::Object(mut object) = value else {
         return (None, Err(Wrong::new("not_an_object", None, "a line is one JSON object")));
     };
-    let id = object.remove("id").filter(|id| id.is_number() || id.is_string());
-    (id, ask(object))
+    match object.remove("id") {
+        Some(id) if !id.is_number() && !id.is_string() => {
+            (None, Err(Wrong::new("value", Some("id"), format!("id wants a number or a text, not {id}"))))
+        }
+        id => (id, ask(object)),
+    }
 }
 
 fn ask(mut object: Map<String, Value>) -> Result<Ask, Wrong> {
@@ -181,13 +192,14 @@ fn ask(mut object: Map<String, Value>) -> Result<Ask, Wrong> {
                 label: label(&mut fields)?,
                 pre: span(&mut fields, "pre")?.unwrap_or(Span::from_s(5)),
                 post: span(&mut fields, "post")?.unwrap_or(Span::from_s(5)),
+                lock: flag(&mut fields, "lock")?,
             };
             no_more(&fields)?;
             ask
         }
         "save" => {
             let mut fields = fields(verb, value)?;
-            let marks = fields.remove("marks").is_some_and(|marks| marks == Value::Bool(true));
+            let marks = flag(&mut fields, "marks")?;
             let part = match span(&mut fields, "last")? {
                 Some(_) if marks => return Err(Wrong::new("value", Some("marks"), "either last or marks")),
                 Some(span) => Part::Last(span),
@@ -230,6 +242,11 @@ fn fields(field: &str, value: Value) -> Result<Map<String, Value>, Wrong> {
 
 fn label(fields: &mut Map<String, Value>) -> Result<String, Wrong> {
     fields.remove("label").map_or(Ok(String::new()), |value| word("label", &value).map(str::to_owned))
+}
+
+fn flag(fields: &mut Map<String, Value>, name: &str) -> Result<bool, Wrong> {
+    let Some(value) = fields.remove(name) else { return Ok(false) };
+    value.as_bool().ok_or_else(|| Wrong::new("value", Some(name), format!("{name} wants true or false, not {value}")))
 }
 
 fn span(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Span>, Wrong> {
@@ -278,12 +295,9 @@ fn setting(name: &str, value: &Value) -> Result<Setting, Wrong> {
             value.as_str().and_then(DefaultOutput::from_name).ok_or_else(|| wrong("PassThrough or None"))?,
         ),
         "MaxFramesInMemory" => Setting::MaxFramesInMemory(whole()?),
-        "PlaybackSpeed" => Setting::PlaybackSpeed(
-            value
-                .as_str()
-                .and_then(text::parse_speed)
-                .ok_or_else(|| wrong("a speed like \"50%\", \"1/3\" or \"Every\""))?,
-        ),
+        "PlaybackSpeed" => {
+            Setting::PlaybackSpeed(speed(value).ok_or_else(|| wrong("a speed like \"50%\", \"1/3\" or \"Every\""))?)
+        }
         "PlaybackStartFrame" => Setting::PlaybackStartFrame(position()?),
         "PlaybackStopFrame" => Setting::PlaybackStopFrame(position()?),
         "Pacing" => {
@@ -292,6 +306,15 @@ fn setting(name: &str, value: &Value) -> Result<Setting, Wrong> {
         "Enabled" => Setting::Enabled(on()?),
         _ => return Err(Wrong::new("unknown_setting", Some(name), format!("there is no setting {name:?}"))),
     })
+}
+
+/// A text, or a number as it is written.
+fn speed(value: &Value) -> Option<Speed> {
+    match value {
+        Value::String(text) => text::parse_speed(text),
+        Value::Number(number) => text::parse_speed(&number.to_string()),
+        _ => None,
+    }
 }
 
 /// Every read-out under its original name, ours beside.
@@ -363,7 +386,6 @@ fn clock_text(time: Option<WallTime>, zone: &jiff::tz::TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Speed;
 
     fn asked(line: &str) -> Ask {
         parse(line.as_bytes()).1.unwrap_or_else(|wrong| panic!("{line}: {wrong:?}"))
@@ -377,6 +399,7 @@ mod tests {
     fn the_lines_of_the_docs_are_understood() {
         let half = Setting::PlaybackSpeed(Speed::new(1, 2).unwrap());
         assert_eq!(asked(r#"{"id":7,"set":{"PlaybackSpeed":"50%"}}"#), Ask::Set(vec![Request::Set(half)]));
+        assert_eq!(asked(r#"{"set":{"PlaybackSpeed":0.5}}"#), Ask::Set(vec![Request::Set(half)]));
         assert_eq!(asked(r#"{"get":"status"}"#), Ask::Get(None));
         let play = Ask::Command(Request::Command(Command::StartPlayback));
         assert_eq!(asked(r#"{"command":"CommandStartPlayback"}"#), play);
@@ -405,11 +428,15 @@ mod tests {
             ("{}", "verb"),
             (r#"{"get":"status","set":{}}"#, "verb"),
             (r#"{"get":7}"#, "value"),
+            (r#"{"id":[7],"get":"status"}"#, "value"),
+            (r#"{"set":{"PlaybackSpeed":1e-9}}"#, "value"),
             (r#"{"set":{"PlaybackSpeed":"fast"}}"#, "value"),
             (r#"{"set":{"Colour":1}}"#, "unknown_setting"),
             (r#"{"command":"Explode"}"#, "unknown_command"),
             (r#"{"command":"stop","now":true}"#, "unknown_field"),
             (r#"{"trigger":{"pre":"soon"}}"#, "value"),
+            (r#"{"save":{"marks":1}}"#, "value"),
+            (r#"{"save":{"marks":true,"last":"1s"}}"#, "value"),
             (r#"{"command":"StartPlaybackWindow","from":"yesterday","to":"now"}"#, "value"),
         ] {
             assert_eq!(refused(line), code, "{line}");

@@ -156,6 +156,24 @@ pub enum Setting {
     Enabled(bool),
 }
 
+impl Setting {
+    /// The page's name, or ours in its manner.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AutostartRecording(_) => "AutostartRecording",
+            Self::StartRecordingAfterPlayback(_) => "StartRecordingAfterPlayback",
+            Self::JpegQuality(_) => "JpegQuality",
+            Self::DefaultOutput(_) => "DefaultOutput",
+            Self::MaxFramesInMemory(_) => "MaxFramesInMemory",
+            Self::PlaybackSpeed(_) => "PlaybackSpeed",
+            Self::PlaybackStartFrame(_) => "PlaybackStartFrame",
+            Self::PlaybackStopFrame(_) => "PlaybackStopFrame",
+            Self::Pacing(_) => "Pacing",
+            Self::Enabled(_) => "Enabled",
+        }
+    }
+}
+
 impl ReplaySettings {
     /// Checks every range for a window of `capacity` frames.
     ///

@@ -9,18 +9,33 @@ use crate::time::{Span, Speed};
 /// Slow-motion steps that are named by a rounded percentage: 1/1 … 1/10 read 100 %, 50 %, 33 %, 25 %, 20 %, 17 %, 14 %,
 /// 13 %, 11 %, 10 %.
 const STEPS: u32 = 10;
+/// Most digits before the point of a number that is read.
+const DIGITS: u32 = 6;
 
-/// `PlaybackSpeed` as text: the page's percentage where it names the speed exactly, else the ratio.
+/// `PlaybackSpeed` as text: the page's percentage where it names the speed exactly, else the ratio. [`parse_speed`] reads it
+/// as the same speed.
 pub fn speed(speed: Speed) -> String<24> {
     let mut text = String::new();
     let (n, d) = (speed.numerator(), speed.denominator());
-    let written = match n {
-        1 if d <= STEPS => write!(text, "{}%", (200 + d) / (2 * d)),
-        _ if 100 % d == 0 => write!(text, "{}%", i64::from(n) * i64::from(100 / d)),
+    let written = match percent(n, d) {
+        _ if n == 1 && d <= STEPS => write!(text, "{}%", step_percent(d)),
+        // 11/100 is not the page's 11 %, which means 1/9.
+        Some(percent) if (1..=STEPS).all(|d| i64::from(step_percent(d)) != percent) => write!(text, "{percent}%"),
         _ => write!(text, "{n}/{d}"),
     };
     debug_assert!(written.is_ok(), "a sign, 10 digits, a slash and 7 digits fit");
     text
+}
+
+/// The rounded percentage that names the step 1/d.
+const fn step_percent(d: u32) -> u32 {
+    (200 + d) / (2 * d)
+}
+
+/// Whole percent with no more digits than are read again.
+fn percent(n: i32, d: u32) -> Option<i64> {
+    let percent = i64::from(n) * i64::from(100 / d);
+    (100 % d == 0 && percent.unsigned_abs() < 10_u64.pow(DIGITS)).then_some(percent)
 }
 
 /// A speed from text: `"50%"`, `"33%"` (exactly 1/3), `"Every"` (100 %), `"1/3"`, `"0.5"`, `"2"`, `"-1"`. `None` when it is
@@ -32,7 +47,7 @@ pub fn parse_speed(text: &str) -> Option<Speed> {
     }
     if let Some(percent) = text.strip_suffix('%') {
         let percent = percent.trim_end();
-        let step = (1..=STEPS).find(|d| percent.parse() == Ok((200 + d) / (2 * d)));
+        let step = (1..=STEPS).find(|&d| percent.parse() == Ok(step_percent(d)));
         return step.map_or_else(|| decimal(percent, 100), |d| Speed::new(1, d));
     }
     match text.split_once('/') {
@@ -53,7 +68,7 @@ fn decimal(text: &str, unit: u32) -> Option<Speed> {
     if digits.is_empty() && fraction.is_empty() {
         return None;
     }
-    if whole.len() - digits.len() > 1 || !digits.bytes().all(|b| b.is_ascii_digit()) || digits.len() > 6 {
+    if whole.len() - digits.len() > 1 || !digits.bytes().all(|b| b.is_ascii_digit()) || digits.len() > DIGITS as usize {
         return None;
     }
     let scale = 10_u32.pow(fraction.len() as u32);
@@ -121,6 +136,8 @@ mod tests {
             ("-100%", -1, 1),
             ("75%", 3, 4),
             ("5%", 1, 20),
+            ("11/100", 11, 100),
+            ("-11%", -11, 100),
         ] {
             assert_eq!(parse_speed(text), Some(ratio(n, d)), "{text}");
             assert_eq!(speed(ratio(n, d)), text);
@@ -149,7 +166,13 @@ mod tests {
     #[test]
     fn every_speed_comes_back_from_its_text() {
         for d in 1..200 {
-            for n in -5..=5 {
+            for n in -250..=250 {
+                let value = ratio(n, d);
+                assert_eq!(parse_speed(&speed(value)), Some(value), "{n}/{d}");
+            }
+        }
+        for n in [9_999, -9_999, 10_000, 125_125, 999_999, 1_000_000, -1_000_000] {
+            for d in [1, 50, 100] {
                 let value = ratio(n, d);
                 assert_eq!(parse_speed(&speed(value)), Some(value), "{n}/{d}");
             }

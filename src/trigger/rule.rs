@@ -55,6 +55,8 @@ pub struct Rule {
     pub hold: Span,
     /// Least time between two firings.
     pub cooldown: Span,
+    /// Clips of this rule are locked: trimming passes them over.
+    pub lock: bool,
 }
 
 /// Why a rule's text is refused.
@@ -86,7 +88,7 @@ pub enum RuleErrorKind {
     Span,
     /// Four fractions `left,top,right,bottom` with `left < right` and `top < bottom`, 0 to 1, were expected.
     Region,
-    /// `for`, `in` or `cooldown` was expected.
+    /// `for`, `in`, `cooldown` or `lock` was expected.
     ClauseExpected,
     /// The clause stands twice.
     ClauseTwice,
@@ -103,7 +105,7 @@ impl fmt::Display for RuleError {
             RuleErrorKind::Confidence => "expected a confidence of 0 to 1",
             RuleErrorKind::Span => "expected a time like 500ms, 10s, 2m or 1h, at most 24h",
             RuleErrorKind::Region => "expected left,top,right,bottom: fractions, left < right, top < bottom",
-            RuleErrorKind::ClauseExpected => "expected for, in or cooldown",
+            RuleErrorKind::ClauseExpected => "expected for, in, cooldown or lock",
             RuleErrorKind::ClauseTwice => "this clause stands twice",
         };
         write!(f, "column {}: {what}", self.column)
@@ -127,8 +129,9 @@ impl Rule {
         let class = input.class()?;
         input.skip_space();
         let confidence = if input.eat(">") { input.confidence()? } else { 0.0 };
-        let mut rule = Self { class, count, confidence, region: None, hold: Span::ZERO, cooldown: Span::ZERO };
-        let mut seen = [false; 3];
+        let (hold, cooldown) = (Span::ZERO, Span::ZERO);
+        let mut rule = Self { class, count, confidence, region: None, hold, cooldown, lock: false };
+        let mut seen = [false; 4];
         loop {
             input.skip_space();
             if input.is_at_end() {
@@ -141,6 +144,7 @@ impl Rule {
                 "for" => 0,
                 "in" => 1,
                 "cooldown" => 2,
+                "lock" => 3,
                 _ => return Err(input.error_at(start, RuleErrorKind::ClauseExpected)),
             };
             if core::mem::replace(&mut seen[index], true) {
@@ -150,7 +154,8 @@ impl Rule {
             match index {
                 0 => rule.hold = input.span()?,
                 1 => rule.region = Some(input.region()?),
-                _ => rule.cooldown = input.span()?,
+                2 => rule.cooldown = input.span()?,
+                _ => rule.lock = true,
             }
         }
     }
@@ -185,6 +190,9 @@ impl fmt::Display for Rule {
         }
         if self.cooldown > Span::ZERO {
             write!(f, " cooldown {}ms", ms(self.cooldown))?;
+        }
+        if self.lock {
+            f.write_str(" lock")?;
         }
         Ok(())
     }
@@ -334,15 +342,18 @@ mod tests {
 
     #[test]
     fn the_rule_of_the_docs_is_understood() {
-        let rule = Rule::parse("2x person>0.6 for 500ms in 0.2,0.2,0.8,0.8 cooldown 10s").unwrap();
+        let rule = Rule::parse("2x person>0.6 for 500ms in 0.2,0.2,0.8,0.8 cooldown 10s lock").unwrap();
         let region = Some(Region { left: 0.2, top: 0.2, right: 0.8, bottom: 0.8 });
         let (hold, cooldown) = (Span::from_ms(500), Span::from_s(10));
-        assert_eq!(rule, Rule { class: label("person"), count: 2, confidence: 0.6, region, hold, cooldown });
+        let class = label("person");
+        assert_eq!(rule, Rule { class, count: 2, confidence: 0.6, region, hold, cooldown, lock: true });
     }
 
     #[test]
     fn a_rules_text_gives_the_rule_again() {
-        for text in ["2x person>0.6 for 500ms in 0.2,0.2,0.8,0.8 cooldown 10s", "*", "#3>0.0000001", "\"a b\" for 2m"] {
+        for text in
+            ["2x person>0.6 for 500ms in 0.2,0.2,0.8,0.8 cooldown 10s", "* lock", "#3>0.0000001", "\"a b\" for 2m"]
+        {
             let rule = Rule::parse(text).unwrap();
             assert_eq!(Rule::parse(&rule.to_string()), Ok(rule), "{text}");
         }
@@ -366,7 +377,9 @@ mod tests {
             assert_eq!((rule.class, rule.count), (class, count), "{text}");
         }
         let rule = Rule::parse("car cooldown 1h in 0, 0, 1, 0.5 for 2m").unwrap();
-        assert_eq!((rule.cooldown, rule.hold), (Span::from_s(3600), Span::from_s(120)));
+        assert_eq!((rule.cooldown, rule.hold, rule.lock), (Span::from_s(3600), Span::from_s(120), false));
+        let rule = Rule::parse("lock>0.5 lock for 1s").unwrap();
+        assert_eq!((rule.class, rule.lock), (label("lock"), true), "a class may have the name of a clause");
     }
 
     #[test]
@@ -383,6 +396,9 @@ mod tests {
             ("person until 5s", 8, K::ClauseExpected),
             ("person>0.5for 5s", 11, K::ClauseExpected),
             ("person for 1s for 2s", 15, K::ClauseTwice),
+            ("person lock lock", 13, K::ClauseTwice),
+            ("person locked", 8, K::ClauseExpected),
+            ("person lock 1s", 13, K::ClauseExpected),
             ("person in 0.5,0,0.4,1", 11, K::Region),
             ("person in 0,0,1", 11, K::Region),
             ("0x person", 1, K::Count),

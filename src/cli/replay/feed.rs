@@ -1,26 +1,21 @@
 //! Where the loop's frames come from: a plain stream, or a tap of a session when clips or a recording are wanted besides.
 
-use kinora::clips::{ClipControl, ClipSettings, RuleSettings};
+use kinora::clips::{ClipControl, ClipSettings, ClipSink, RuleSettings};
 use kinora::recorder::Recorder;
+use kinora::replay::control::ReplayControl;
+use kinora::replay::operator::{ReplayLimits, ReplayOperator};
 use kinora::source::SourceInfo;
-use kinora::{Frame, Labels, Policy, Session, Span, Stream, Tap};
+use kinora::{Output, Policy, ReplayStream, Session, Settings, Span};
 
 use super::Replay;
+use super::fit::{self, History};
 use crate::cli::end::Failure;
 use crate::cli::source;
 
-/// A running source.
+/// A running source with the operator behind it.
 pub struct Feed {
-    running: Running,
-    info: SourceInfo,
-    late: bool,
-    frames: u64,
-}
-
-enum Running {
-    Stream(Box<Stream>),
-    Session { session: Box<Session>, tap: Tap },
-    Stopped,
+    session: Option<Session>,
+    stream: ReplayStream,
 }
 
 /// What passed.
@@ -31,96 +26,84 @@ pub struct Account {
 }
 
 impl Feed {
-    /// Opens and starts the source, and what goes on beside the loop.
+    /// Makes the operator, then starts the source and what goes on beside the loop: nothing waits for memory then.
     pub fn start(replay: &Replay) -> Result<Self, Failure> {
-        let mut capture = source::open(&replay.source)?.settings(source::engine(&replay.engine));
-        if replay.clips.is_none() && replay.out.is_none() {
-            let stream = capture.start()?;
-            let info = stream.info().clone();
-            return Ok(Self { running: Running::Stream(Box::new(stream)), info, late: false, frames: 0 });
+        let settings = source::engine(&replay.engine);
+        let mut capture = source::open(&replay.source)?.settings(settings.clone());
+        let clips = clip_settings(replay, &settings, capture.info());
+        let limits = limits(replay, capture.info());
+        let history = clips.as_ref().map(|clips| {
+            let (history, slots) = ClipSink::memory_bytes(clips, capture.info());
+            History { span: clips.history, bytes: history + slots }
+        });
+        fit::check(replay, &limits, history)?;
+        let operator = ReplayOperator::with_limits(replay.settings.clone(), limits)
+            .map_err(|range| Failure::Usage(range.to_string()))?
+            .named(&replay.name);
+        if clips.is_none() && replay.out.is_none() {
+            return Ok(Self { session: None, stream: ReplayStream::new(capture.start()?, operator) });
         }
         let mut builder = Session::builder().source(capture);
         if let Some(directory) = &replay.out {
             builder = builder.recorder(Recorder::builder().directory(directory).create()?);
         }
-        if let Some(directory) = &replay.clips {
-            let rules =
-                replay.rules.iter().map(|rule| RuleSettings { rule: rule.clone(), pre: replay.pre, post: replay.post });
-            builder = builder.clip_settings(ClipSettings {
-                history: replay.pre.max(Span::from_s(30)),
-                rules: rules.collect(),
-                on_clip: replay.on_clip.clone(),
-                frame_bytes: replay.frame_bytes,
-                lock: replay.lock,
-                keep_size: replay.keep_size,
-                ..ClipSettings::new(directory)
-            });
+        if let Some(clips) = clips {
+            builder = builder.clip_settings(clips);
         }
         let mut session = builder.start()?;
         let tap = session.frames(Policy::Every)?;
-        let info = session.info().clone();
-        Ok(Self { running: Running::Session { session: Box::new(session), tap }, info, late: false, frames: 0 })
+        Ok(Self { session: Some(session), stream: ReplayStream::new(tap, operator) })
     }
 
     /// What the source delivers.
     pub fn info(&self) -> &SourceInfo {
-        &self.info
+        self.stream.info()
     }
 
-    /// The names of the classes, if the source knows any.
-    pub fn labels(&self) -> Option<&Labels> {
-        (!self.info.labels.is_empty()).then_some(&self.info.labels)
+    /// A handle on the operator.
+    pub fn control(&mut self) -> ReplayControl {
+        self.stream.control()
     }
 
     /// The handle on clips, once.
     pub fn take_clips(&mut self) -> Option<ClipControl> {
-        match &mut self.running {
-            Running::Session { session, .. } => session.take_clip_control(),
-            _ => None,
-        }
+        self.session.as_mut().and_then(Session::take_clip_control)
     }
 
-    /// The next live frame, if one comes in time.
-    pub fn next_within(&mut self, within: Span) -> Result<Option<Frame<'_>>, Failure> {
-        let frame = match &mut self.running {
-            Running::Stream(stream) => stream.next_within(within)?,
-            Running::Session { tap, .. } => tap.next_within(within)?,
-            Running::Stopped => None,
-        };
-        self.late = frame.is_none();
-        self.frames += u64::from(frame.is_some());
-        Ok(frame)
+    /// The next output frame, if one comes in time.
+    pub fn next_within(&mut self, within: Span) -> Result<Option<Output<'_>>, Failure> {
+        Ok(self.stream.next_within(within)?)
     }
 
-    /// True while the live frame that was waited for last did not come.
-    pub fn is_late(&self) -> bool {
-        self.late
+    /// Frames and results a second, running means as of the newest live frame.
+    pub fn rates(&self) -> Option<(f64, f64)> {
+        self.stream.live_frame().map(|frame| (frame.meta.fps, frame.meta.dps))
     }
 
     /// True when the source has ended and its last frame was taken.
     pub fn is_ended(&self) -> bool {
-        match &self.running {
-            Running::Stream(stream) => stream.is_ended(),
-            Running::Session { tap, .. } => tap.is_ended(),
-            Running::Stopped => true,
-        }
+        self.stream.is_ended()
+    }
+
+    /// The operator.
+    pub fn operator(&self) -> &ReplayOperator {
+        self.stream.operator()
     }
 
     /// What passed so far.
     pub fn account(&self) -> Account {
-        let lost = match &self.running {
-            Running::Stream(stream) => stream.stats().lost,
-            Running::Session { session, tap } => session.status().lost() + tap.stats().skipped,
-            Running::Stopped => 0,
+        let stats = self.stream.stats();
+        let lost = match &self.session {
+            None => stats.lost,
+            Some(session) => session.status().lost() + stats.skipped,
         };
-        Account { frames: self.frames, lost }
+        Account { frames: stats.frames, lost }
     }
 
     /// Stops the source and closes what goes on beside the loop.
     pub fn stop(&mut self) -> Result<Account, Failure> {
         let account = self.account();
-        if let Running::Session { session, tap } = std::mem::replace(&mut self.running, Running::Stopped) {
-            drop(tap);
+        if let Some(session) = self.session.take() {
             let report = session.stop()?;
             if let Some(error) = report.sink_error.or(report.source_error) {
                 return Err(error.into());
@@ -128,4 +111,30 @@ impl Feed {
         }
         Ok(account)
     }
+}
+
+fn limits(replay: &Replay, info: &SourceInfo) -> ReplayLimits {
+    ReplayLimits {
+        capacity: replay.capacity,
+        picture: info.picture.map_or((0, 0), |picture| (picture.width, picture.height)),
+        frame_bytes: replay.frame_bytes,
+        frame_time: info.frame_time(),
+        span_max: replay.span_max,
+        ..ReplayLimits::default()
+    }
+}
+
+fn clip_settings(replay: &Replay, settings: &Settings, info: &SourceInfo) -> Option<ClipSettings> {
+    let rules = replay.rules.iter().map(|rule| RuleSettings { rule: rule.clone(), pre: replay.pre, post: replay.post });
+    let mut clips = ClipSettings {
+        history: replay.pre.max(Span::from_s(30)),
+        rules: rules.collect(),
+        on_clip: replay.on_clip.clone(),
+        frame_bytes: replay.frame_bytes,
+        lock: replay.lock,
+        keep_size: replay.keep_size,
+        ..ClipSettings::new(replay.clips.as_ref()?)
+    };
+    clips.frame_bytes = settings.clip_frame_bytes(&clips, info);
+    Some(clips)
 }

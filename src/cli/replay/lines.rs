@@ -6,8 +6,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread;
+
+use rustix::fs::Mode;
 
 use crate::cli::end::Failure;
 use kinora::replay::protocol::LINE_BYTES_MAX;
@@ -18,14 +22,50 @@ pub struct Line {
     pub caller: Caller,
 }
 
-/// Takes the answers of one caller; the first unblocks it.
+/// News that may wait for a caller who does not read them.
+const NEWS_MAX: usize = 256;
+
+/// Takes what is said to one caller.
 #[derive(Clone)]
-pub struct Caller(Sender<String>);
+pub struct Caller {
+    said: Sender<Said>,
+    /// News on their way.
+    waiting: Arc<AtomicUsize>,
+    /// News that found no room since the last that did.
+    missed: Arc<AtomicU64>,
+}
+
+enum Said {
+    /// To the line that waits: the next one may be read.
+    Answer(String),
+    /// Unasked, after a subscription.
+    News(String),
+}
 
 impl Caller {
-    /// False when the caller is gone.
-    pub fn say(&self, line: String) -> bool {
-        self.0.send(line).is_ok()
+    /// Answers the caller's line.
+    pub fn answer(&self, line: String) {
+        // It may be gone.
+        let _ = self.said.send(Said::Answer(line));
+    }
+
+    /// Tells a subscriber something; false when it is gone. What finds no room is counted, and the count told when there is
+    /// room again.
+    pub fn tell(&self, line: &str) -> bool {
+        if self.waiting.load(Ordering::Acquire) >= NEWS_MAX {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            self.news(format!(r#"{{"event":"Missed","lines":{missed}}}"#));
+        }
+        self.news(line.to_owned())
+    }
+
+    fn news(&self, line: String) -> bool {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.said.send(Said::News(line)).is_ok()
     }
 }
 
@@ -59,20 +99,24 @@ impl Lines {
     /// nobody answers on it.
     pub fn of_socket(path: &Path) -> Result<Self, Failure> {
         let name = path.display();
-        if path.symlink_metadata().is_ok() {
-            if UnixStream::connect(path).is_ok() {
-                return Err(Failure::Failed(format!("--control {name}: somebody answers there already")));
-            }
-            let is_socket = fs::symlink_metadata(path)
-                .is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
-            if !is_socket {
+        let failure = || Failure::io(format!("--control {name}"));
+        if let Ok(found) = path.symlink_metadata() {
+            if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) {
                 return Err(Failure::Failed(format!("--control {name} exists and is no socket; choose another name")));
             }
-            fs::remove_file(path).map_err(Failure::io(format!("--control {name}")))?;
+            match UnixStream::connect(path) {
+                Ok(_) => return Err(Failure::Failed(format!("--control {name}: somebody answers there already"))),
+                // A socket that is full of callers, or somebody else's, is no stale one.
+                Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => return Err(failure()(error)),
+                Err(_) => fs::remove_file(path).map_err(failure())?,
+            }
         }
-        let listener = UnixListener::bind(path).map_err(Failure::io(format!("--control {name}")))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-            .map_err(Failure::io(format!("--control {name}")))?;
+        // From its first moment on: no other thread makes a file yet.
+        let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
+        let bound = UnixListener::bind(path);
+        rustix::process::umask(umask);
+        let listener = bound.map_err(failure())?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failure())?;
         let (sender, lines) = sync_channel(WAITING_MAX);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -111,17 +155,26 @@ impl Drop for Lines {
     }
 }
 
-/// Reads one caller's lines until it goes away.
+/// Reads one caller's lines until it goes away. Each line waits for the answer to the one before it.
 fn serve(reader: impl Read, mut writer: impl Write + Send + 'static, lines: &SyncSender<Line>) {
-    let (said, to_say) = channel::<String>();
+    let (said, to_say) = channel::<Said>();
     let (answered, answers) = channel::<()>();
+    let caller = Caller { said, waiting: Arc::default(), missed: Arc::default() };
+    let waiting = Arc::clone(&caller.waiting);
     thread::spawn(move || {
-        for line in to_say {
+        for said in to_say {
+            let (line, is_answer) = match &said {
+                Said::Answer(line) => (line, true),
+                Said::News(line) => (line, false),
+            };
             if writeln!(writer, "{line}").and_then(|()| writer.flush()).is_err() {
                 return;
             }
-            if answered.send(()).is_err() {
-                // The reader is done; what a subscriber still gets is written all the same.
+            if is_answer {
+                // The reader may have gone; what a subscriber still gets is written all the same.
+                let _ = answered.send(());
+            } else {
+                waiting.fetch_sub(1, Ordering::AcqRel);
             }
         }
     });
@@ -144,9 +197,7 @@ fn serve(reader: impl Read, mut writer: impl Write + Send + 'static, lines: &Syn
         if bytes.iter().all(u8::is_ascii_whitespace) && !bytes.is_empty() || bytes.is_empty() {
             continue;
         }
-        let line = Line { bytes: bytes.clone(), caller: Caller(said.clone()) };
-        // What a subscription said meanwhile is no answer to this line.
-        while answers.try_recv().is_ok() {}
+        let line = Line { bytes: bytes.clone(), caller: caller.clone() };
         if lines.send(line).is_err() || answers.recv().is_err() {
             return;
         }

@@ -1,6 +1,7 @@
 //! `kinora replay`: the Replay operator over a live source, with clips around events, steered by keys, lines of JSON or a socket.
 
 mod feed;
+mod fit;
 mod lines;
 mod output;
 mod panel;
@@ -12,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kinora::clips::{ClipControl, ClipEvent};
 use kinora::replay::control::{ReplayControl, ReplayEvent};
-use kinora::replay::operator::{Output, ReplayLimits, ReplayOperator};
 use kinora::replay::settings::ReplaySettings;
 use kinora::{Clock, Span, SystemClock, Timestamp};
 use serde_json::json;
@@ -60,8 +60,8 @@ pub enum ReplayOutput {
     Recording(PathBuf),
 }
 
-/// A live frame is late after this many frame times; from then on the nominal rate drives a replay.
-const LATE_FRAMES: i64 = 2;
+/// Lines and keys are looked at so often, also when the source is slow.
+const SERVE_EVERY: Span = Span::from_ms(50);
 
 /// Replays until the source or the input ends, or somebody stops us.
 pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
@@ -77,9 +77,10 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
     };
     let Some(out) = Out::open(replay.output.as_ref(), &stop)? else { return Ok(End::Done) };
     let feed = Feed::start(&replay)?;
-    let mut stage = Stage::new(&replay, feed, out, lines, panel, manner)?;
-    manner.remark(format_args!("source   {}", stage.feed.info().name));
-    manner.remark(format_args!("window   {} frames, {} bytes", replay.capacity, stage.operator.status().arena_bytes));
+    manner.remark(format_args!("source   {}", feed.info().name));
+    let arena_bytes = feed.operator().status().arena_bytes;
+    manner.remark(format_args!("window   {} frames, {arena_bytes} bytes", replay.capacity));
+    let mut stage = Stage::new(&replay, feed, out, lines, panel, manner);
     while !stop.is_asked() && !stage.wants_end {
         if save_now.swap(false, Ordering::Relaxed) {
             stage.save("SIGUSR1");
@@ -95,7 +96,6 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
 struct Stage<'a> {
     replay: &'a Replay,
     feed: Feed,
-    operator: ReplayOperator,
     control: ReplayControl,
     clips: Option<ClipControl>,
     out: Out,
@@ -104,7 +104,6 @@ struct Stage<'a> {
     pending: Pending,
     manner: Manner,
     clock: SystemClock,
-    frame_time: Span,
     failed_clips: u64,
     /// Frames and results a second, running means of the newest live frame.
     rates: (f64, f64),
@@ -112,34 +111,12 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(
-        replay: &'a Replay,
-        mut feed: Feed,
-        out: Out,
-        lines: Lines,
-        panel: Option<Panel>,
-        manner: Manner,
-    ) -> Result<Self, Failure> {
-        let info = feed.info();
-        let frame_time = info.frame_time();
-        let picture = info.picture.map_or((0, 0), |picture| (picture.width, picture.height));
-        let limits = ReplayLimits {
-            capacity: replay.capacity,
-            picture,
-            frame_bytes: replay.frame_bytes,
-            frame_time,
-            span_max: replay.span_max,
-            ..ReplayLimits::default()
-        };
-        check_memory(replay, &limits)?;
-        let mut operator = ReplayOperator::with_limits(replay.settings.clone(), limits)
-            .map_err(|range| Failure::Usage(range.to_string()))?;
-        let control = operator.control();
+    fn new(replay: &'a Replay, mut feed: Feed, out: Out, lines: Lines, panel: Option<Panel>, manner: Manner) -> Self {
+        let control = feed.control();
         let clips = feed.take_clips();
-        Ok(Self {
+        Self {
             replay,
             feed,
-            operator,
             control,
             clips,
             out,
@@ -148,59 +125,32 @@ impl<'a> Stage<'a> {
             pending: Pending::default(),
             manner,
             clock: SystemClock,
-            frame_time,
             failed_clips: 0,
             rates: (0.0, 0.0),
             wants_end: false,
-        })
+        }
     }
 
     /// One output frame, or none when the source is late and nothing replays; false at the end.
     fn tick(&mut self) -> Result<bool, Failure> {
         self.serve_lines();
         self.serve_keys()?;
-        let now = self.clock.now();
-        let late = Span::from_ns(self.frame_time.as_ns() * LATE_FRAMES);
-        let until_due = self.operator.next_due().map_or(late, |due| (due - now).max(Span::ZERO).min(late));
-        let playing = self.operator.status().state.is_playing();
-        // A replay that already runs without the camera goes on at the nominal rate.
-        let wait = if playing && self.feed.is_late() { self.frame_time.min(until_due) } else { until_due };
-        let came = self.live(wait)?;
-        let ended = !came && self.feed.is_ended();
-        if !came && !ended {
-            self.without_live()?;
-        }
+        let shown = match self.feed.next_within(SERVE_EVERY)? {
+            Some(output) => self.out.write(output.frame()).map(|()| true)?,
+            None => false,
+        };
+        self.rates = self.feed.rates().unwrap_or(self.rates);
         self.answer();
         self.tell_events();
         if let Some(panel) = &mut self.panel {
-            panel.show(self.operator.status(), &self.feed.account(), self.rates)?;
+            panel.show(self.feed.operator().status(), &self.feed.account(), self.rates)?;
         }
-        Ok(!ended && !self.lines.are_over())
-    }
-
-    /// The output frame for the next live frame, if one comes in time.
-    fn live(&mut self, wait: Span) -> Result<bool, Failure> {
-        let Self { feed, operator, out, clock, .. } = self;
-        let Some(frame) = feed.next_within(wait)? else { return Ok(false) };
-        self.rates = (frame.meta.fps, frame.meta.dps);
-        let begun = clock.now();
-        out.write(operator.process(frame, begun).frame())?;
-        operator.note_stage_time(clock.now() - begun);
-        Ok(true)
-    }
-
-    /// A replay does not freeze with the camera.
-    fn without_live(&mut self) -> Result<(), Failure> {
-        let Self { feed, operator, out, clock, .. } = self;
-        match operator.tick(clock.now(), feed.labels()) {
-            Some(Output::Replayed { frame, .. }) => out.write(&frame),
-            _ => Ok(()),
-        }
+        Ok((shown || !self.feed.is_ended()) && !self.lines.are_over())
     }
 
     /// Capture times of the first and the last frame that would be played.
     fn marks(&self) -> Option<(Timestamp, Timestamp)> {
-        let (status, window) = (self.operator.status(), self.operator.window());
+        let (status, window) = (self.feed.operator().status(), self.feed.operator().window());
         let at = |position: u64| {
             let position = position.clamp(1, u64::from(window.extent().len.max(1)));
             window.meta(window.extent().oldest + position - 1).map(|meta| meta.captured_at)
@@ -219,12 +169,12 @@ impl<'a> Stage<'a> {
 
     fn answer(&mut self) {
         let now = self.clock.now();
-        self.pending.answer(&self.control, self.operator.status(), &self.replay.name, now);
+        self.pending.answer(&self.control, self.feed.operator().status(), &self.replay.name, now);
     }
 
     fn serve_keys(&mut self) -> Result<(), Failure> {
         let Some(panel) = &mut self.panel else { return Ok(()) };
-        let has_frames = self.operator.status().number_of_frames_in_storage > 0;
+        let has_frames = self.feed.operator().status().number_of_frames_in_storage > 0;
         while let Some(key) = panel.key(has_frames)? {
             match key {
                 Key::Ask(request) => {
@@ -337,35 +287,11 @@ impl<'a> Stage<'a> {
         let clips: Vec<ClipEvent> = self.clips.iter().flat_map(ClipControl::events).collect();
         clips.iter().for_each(|clip| self.tell_clip(clip));
         self.out.finish(self.manner)?;
-        let status = self.operator.status();
+        let status = self.feed.operator().status();
         self.manner.remark(format_args!(
             "{} frames, {} stored, {} too big, {} lost; {} in the buffer",
             account.frames, status.stored, status.too_big, account.lost, status.number_of_frames_in_storage
         ));
         Ok(if account.lost + status.too_big + self.failed_clips > 0 { End::Lost } else { End::Done })
     }
-}
-
-/// Refuses a window that memory does not allow, with the largest one that fits.
-fn check_memory(replay: &Replay, limits: &ReplayLimits) -> Result<(), Failure> {
-    let Some(available) = available_bytes() else { return Ok(()) };
-    let needed = limits.memory_bytes(replay.settings.jpeg_quality);
-    if needed <= available {
-        return Ok(());
-    }
-    let one = ReplayLimits { capacity: 1, ..*limits }.memory_bytes(replay.settings.jpeg_quality);
-    let each = (needed - one) / (limits.capacity as usize - 1).max(1);
-    let fits = available.saturating_sub(one) / each.max(1) + 1;
-    Err(Failure::Failed(format!(
-        "--max-frames {} needs {needed} bytes, {available} are free: at most --max-frames {fits} fits",
-        limits.capacity
-    )))
-}
-
-/// Memory that the system can give without swapping.
-fn available_bytes() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }

@@ -77,7 +77,10 @@ impl Pending {
                 self.subscribers.push(caller.clone());
                 Ok(json!("subscribed"))
             }
-            Ok(Ask::Trigger { label, pre, post }) => clip(clips, |clips| clips.trigger(&label, pre, post)),
+            Ok(Ask::Trigger { label, pre, post, lock: false }) => clip(clips, |clips| clips.trigger(&label, pre, post)),
+            Ok(Ask::Trigger { label, pre, post, lock: true }) => {
+                clip(clips, |clips| clips.trigger_locked(&label, pre, post))
+            }
             Ok(Ask::Save { label, part: Part::All }) => clip(clips, |clips| clips.save(&label)),
             Ok(Ask::Save { label, part: Part::Last(span) }) => clip(clips, |clips| clips.save_last(&label, span)),
             Ok(Ask::Save { label, part: Part::Marks }) => match marks {
@@ -85,7 +88,7 @@ impl Pending {
                 None => Err(RequestError::Refused(Refused::BufferEmpty).into()),
             },
         };
-        caller.say(answer(id.as_ref(), done));
+        caller.answer(answer(id.as_ref(), done));
     }
 
     fn request(
@@ -95,8 +98,10 @@ impl Pending {
         id: Option<Value>,
         control: &ReplayControl,
     ) {
-        let mut requested = Requested { caller, id, tickets: VecDeque::new(), error: None };
-        for request in requests {
+        let wrong = requests.iter().find_map(|request| control.check(request).err());
+        let mut requested = Requested { caller, id, tickets: VecDeque::new(), error: wrong };
+        // A line with one value out of its range sets nothing.
+        for request in requests.iter().filter(|_| wrong.is_none()) {
             match control.request(*request) {
                 Ok(ticket) => requested.tickets.push_back(ticket),
                 Err(error) => {
@@ -121,27 +126,25 @@ impl Pending {
                 Some(error) => Err(error.into()),
                 None => Ok(json!({ "PlaybackState": json["PlaybackState"] })),
             };
-            requested.caller.say(answer(requested.id.as_ref(), outcome));
+            requested.caller.answer(answer(requested.id.as_ref(), outcome));
         }
         for read in self.reads.drain(..) {
             let outcome = match &read.name {
                 None => Ok(Value::Object(json.clone())),
-                Some(name) => {
-                    json.get(name).cloned().ok_or_else(|| Wrong::failed(format!("there is no read-out {name:?}")))
-                }
+                Some(name) => json.get(name).cloned().ok_or_else(|| Wrong::no_read_out(name)),
             };
-            read.caller.say(answer(read.id.as_ref(), outcome));
+            read.caller.answer(answer(read.id.as_ref(), outcome));
         }
         self.waits.retain(|wait| {
             let outcome = match wait.values.iter().find(|(key, _)| !json.contains_key(*key)) {
-                Some((key, _)) => Err(Wrong::failed(format!("there is no read-out {key:?}"))),
+                Some((key, _)) => Err(Wrong::no_read_out(key)),
                 None if wait.values.iter().all(|(key, value)| json.get(key) == Some(value)) => {
                     Ok(Value::Object(wait.values.clone()))
                 }
                 None if now >= wait.until => Err(Wrong::timed_out(wait.timeout)),
                 None => return true,
             };
-            wait.caller.say(answer(wait.id.as_ref(), outcome));
+            wait.caller.answer(answer(wait.id.as_ref(), outcome));
             false
         });
         self.tell_status(json, now);
@@ -150,7 +153,7 @@ impl Pending {
     /// One line for every subscriber.
     pub fn tell(&mut self, line: &Value) {
         let line = line.to_string();
-        self.subscribers.retain(|caller| caller.say(line.clone()));
+        self.subscribers.retain(|caller| caller.tell(&line));
     }
 
     fn tell_status(&mut self, mut json: Map<String, Value>, now: Timestamp) {

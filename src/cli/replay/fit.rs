@@ -1,0 +1,84 @@
+//! Whether memory allows what was asked for: looked at before anything is made.
+
+use kinora::Span;
+use kinora::replay::operator::ReplayLimits;
+
+use super::Replay;
+use crate::cli::end::Failure;
+
+/// The history for clips, and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct History {
+    pub span: Span,
+    pub bytes: usize,
+}
+
+/// Refuses a window or a history that memory does not allow, with the largest that fits.
+pub fn check(replay: &Replay, limits: &ReplayLimits, history: Option<History>) -> Result<(), Failure> {
+    available_bytes().map_or(Ok(()), |available| {
+        refusal(replay.settings.jpeg_quality, limits, history, available)
+            .map_or(Ok(()), |why| Err(Failure::Failed(why)))
+    })
+}
+
+fn refusal(quality: u8, limits: &ReplayLimits, history: Option<History>, available: usize) -> Option<String> {
+    let mut free = available;
+    if let Some(History { span, bytes }) = history {
+        if bytes > free {
+            let fits_s = (span.as_ns() as i128 * free as i128 / bytes as i128 / 1_000_000_000) as i64;
+            return Some(format!(
+                "clips with a history of {span} need {bytes} bytes, {free} are free: at most --pre {fits_s}s fits"
+            ));
+        }
+        free -= bytes;
+    }
+    let total = |capacity| {
+        let limits = ReplayLimits { capacity, ..*limits };
+        limits.memory_bytes(quality) + limits.picture_bytes(quality)
+    };
+    let needed = total(limits.capacity);
+    if needed <= free {
+        return None;
+    }
+    // The largest that fits: more frames never take less.
+    let (mut fits, mut too_many) = (0, limits.capacity);
+    while too_many - fits > 1 {
+        let middle = fits + (too_many - fits) / 2;
+        if total(middle) <= free { fits = middle } else { too_many = middle }
+    }
+    let asked = limits.capacity;
+    let remedy = match fits {
+        0 => "give a smaller --frame-bytes or --size".to_owned(),
+        fits => format!("at most --max-frames {fits} fits"),
+    };
+    Some(format!("--max-frames {asked} needs {needed} bytes, {free} are free: {remedy}"))
+}
+
+/// Memory that the system can give without swapping.
+fn available_bytes() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_largest_number_that_fits() {
+        let limits = ReplayLimits::default();
+        let needed = limits.memory_bytes(80) + limits.picture_bytes(80);
+        assert_eq!(refusal(80, &limits, None, needed), None);
+        let why = refusal(80, &limits, None, needed - 1).unwrap();
+        assert!(why.ends_with("at most --max-frames 299 fits"), "{why}");
+        let why = refusal(80, &limits, None, 1000).unwrap();
+        assert!(why.ends_with("--frame-bytes or --size"), "{why}");
+        let history = Some(History { span: Span::from_s(100), bytes: 4000 });
+        let why = refusal(80, &limits, history, 1000).unwrap();
+        assert!(why.ends_with("at most --pre 25s fits"), "{why}");
+        assert!(refusal(80, &limits, history, needed + 3999).is_some(), "both have to fit");
+        assert_eq!(refusal(80, &limits, history, needed + 4000), None);
+    }
+}

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Layout;
 use super::decode::{BuiltIn, DecodeError, NoPost, PostName, PostProcess, PostSettings, Target, choose};
 use super::intrinsics::{Intrinsics, IntrinsicsError};
 use super::network::NetworkDescription;
-use super::package::{Normalisation, Package};
+use super::package::{Normalisation, Package, PlaneOrder};
 use super::parser::Parser;
 use super::tensor::OutputView;
+use super::{LINE_BYTES, Layout, ParseError, REGISTER_BYTES_MAX};
 use crate::labels::Labels;
 
 /// A package and its post-processing. `Network::open` reads one from a file, [`Network::new`] from bytes.
@@ -63,6 +63,40 @@ impl Network {
         };
         network.name_classes();
         Ok(network)
+    }
+
+    /// A network of which only apParams are known, as they stand in the headers of recorded metadata, or as a simulation makes
+    /// them. Planes are taken for red, green, blue; the post-processing is the one that the tensors' shapes tell.
+    ///
+    /// # Errors
+    /// The apParams are damaged.
+    pub fn described(name: &str, params: &[u8]) -> Result<Self, ParseError> {
+        let id = 0;
+        let description = NetworkDescription::parse(params, id)?;
+        let intrinsics = Box::new(Intrinsics::default());
+        let post = Post::chosen(choose(&description, &intrinsics, None, PostSettings::default()));
+        let output_lines = 1 + description.outputs.iter().map(|tensor| tensor.lines(LINE_BYTES)).sum::<usize>();
+        let input_lines = description.output_line(LINE_BYTES) - 1;
+        let norm_val = if description.input.signed { -2048 } else { 0 };
+        Ok(Self {
+            name: name.to_string(),
+            path: None,
+            params: params.to_vec(),
+            lines: (u16::try_from(input_lines).unwrap_or(u16::MAX), u16::try_from(output_lines).unwrap_or(u16::MAX)),
+            buffer_bytes: REGISTER_BYTES_MAX + LINE_BYTES * (2 + input_lines + output_lines),
+            normalisation: Normalisation {
+                order: PlaneOrder::Rgb,
+                norm_val: [norm_val; 3],
+                div_val: [0x0400; 3],
+                signed: description.input.signed,
+            },
+            description,
+            info: String::new(),
+            intrinsics,
+            labels: Box::default(),
+            settings: PostSettings::default(),
+            post,
+        })
     }
 
     /// Tells where the package lies; the camera's driver reads it from there.
@@ -179,6 +213,14 @@ impl Network {
             Post::BuiltIn(post) => Some(post.name()),
             Post::Own(_) => Some("own"),
             Post::None(_) => None,
+        }
+    }
+
+    /// The post-processing, if it is a built-in one.
+    pub fn built_in(&self) -> Option<&BuiltIn> {
+        match &self.post {
+            Post::BuiltIn(post) => Some(post),
+            Post::Own(_) | Post::None(_) => None,
         }
     }
 

@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::SourceError;
+use crate::imx500::Network;
+use crate::imx500::decode::{PostSettings, UnknownPost};
+use crate::labels::Labels;
 use crate::time::Span;
 
 /// Wishes about the sensor, its network, and what is kept of both.
@@ -31,6 +35,33 @@ pub struct CameraOptions {
     pub labels: Option<PathBuf>,
     /// What is kept of the sensor's own bytes in each frame; `None` is nothing.
     pub raw_metadata: Option<RawMetadata>,
+}
+
+impl CameraOptions {
+    /// Gives a network the post-processing, threshold and labels of these options, over those of its package.
+    ///
+    /// # Errors
+    /// No post-processing of that name, or it takes other tensors; labels that cannot be read.
+    pub fn equip(&self, network: Network) -> Result<Network, SourceError> {
+        let wrong = |text: String| SourceError::Unavailable(text);
+        let settings = PostSettings { threshold: self.threshold, ..PostSettings::default() };
+        let mut network = network.settings(settings);
+        if let Some(name) = &self.post {
+            let post = name.parse().map_err(|error: UnknownPost| wrong(format!("--post {name}: {error}")))?;
+            network = network.post(post).map_err(|error| wrong(format!("--post {name}: {error}")))?;
+        }
+        if let Some(path) = &self.labels {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(SourceError::io(format!("read the labels in {}", path.display())))?;
+            let mut labels = Labels::new();
+            for line in text.lines() {
+                let full = |_| wrong(format!("{}: more class names than a recording holds", path.display()));
+                labels.push(line.trim()).map_err(full)?;
+            }
+            network = network.with_labels(labels);
+        }
+        Ok(network)
+    }
 }
 
 /// Where a frame's picture comes from.

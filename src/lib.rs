@@ -75,6 +75,8 @@ pub mod modlib;
 #[cfg(feature = "std")]
 pub mod networks;
 #[cfg(feature = "std")]
+pub mod notify;
+#[cfg(feature = "std")]
 pub mod recording;
 #[cfg(feature = "std")]
 pub mod source;

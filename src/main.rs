@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -23,16 +24,18 @@ fn main() -> ExitCode {
         manner.warn(format_args!("a recording that is cut short while it is open will end the command: {error}"));
     }
     cli::output::start_log(typed.global.verbose, manner);
-    let end = settings(&grammar, &matches).and_then(|settings| match typed.global.print_config {
-        true => cli::print_config::run(&settings, manner),
-        false => run(Command::check(typed.command, &settings).map_err(Failure::Usage)?, manner),
+    let end = settings(&grammar, &matches, typed.global.config.as_deref()).and_then(|settings| {
+        match typed.global.print_config {
+            true => cli::print_config::run(&settings, manner),
+            false => run(Command::check(typed.command, &settings).map_err(Failure::Usage)?, manner),
+        }
     });
     cli::end::exit_code(end, manner)
 }
 
 /// The settings of the command that was typed, from all layers.
-fn settings(grammar: &clap::Command, matches: &clap::ArgMatches) -> Result<Settings, Failure> {
-    let layers = Layers::of_this_machine().map_err(Failure::Usage)?;
+fn settings(grammar: &clap::Command, matches: &clap::ArgMatches, named: Option<&Path>) -> Result<Settings, Failure> {
+    let layers = Layers::of_this_machine(named).map_err(Failure::Usage)?;
     let typed = matches.subcommand().and_then(|(name, sub)| Some((grammar.find_subcommand(name)?, sub)));
     let settings = typed.map(|(command, sub)| Settings::gather(command, sub, &layers)).unwrap_or_default();
     for (key, setting) in settings.iter() {
@@ -59,6 +62,8 @@ fn run(command: Command, manner: Manner) -> Result<End, Failure> {
         Command::Memory { source, engine, replay, clips } => cli::memory::run(&source, &engine, replay, clips, manner),
         Command::Network(name) => cli::network::run(name.as_deref(), manner),
         Command::Decode(decode) => cli::decode::run(&decode, manner),
+        Command::Doctor(doctor) => cli::doctor::run(&doctor, manner),
         Command::Completions(shell) => cli::completions::run(shell),
+        Command::Man(directory) => cli::man::run(&directory, manner),
     }
 }

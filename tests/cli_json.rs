@@ -119,6 +119,45 @@ fn reports_have_the_documented_fields() {
 }
 
 #[test]
+fn the_doctor_tells_every_check_and_a_remedy_for_each_warning() {
+    let folder = folder();
+    let line = "doctor --source virtual --out . --wake-time 50ms --card-tbw 60 --json";
+    let told = &run(folder.path(), line)[0];
+    assert_matches("doctor", told);
+    let findings = told["findings"].as_array().unwrap();
+    let mut checks = BTreeSet::new();
+    for finding in findings {
+        assert_matches("finding", finding);
+        checks.insert(finding["check"].as_str().unwrap());
+        assert_eq!(finding["remedy"].is_string(), finding["state"] == "warning", "{finding}");
+    }
+    let warnings = findings.iter().filter(|finding| finding["state"] == "warning").count();
+    assert_eq!(told["warnings"].as_u64(), Some(warnings as u64));
+    let expected = "kernel, governor, memory, memory lock, real-time, timer slack, wake-up, disk speed, disk room, card wear, \
+                    camera, IMX500";
+    assert_eq!(checks, expected.split(", ").collect());
+    let figures = |check: &str| &findings.iter().find(|finding| finding["check"] == check).unwrap()["figures"];
+    let wake = figures("wake-up");
+    assert!(wake["p50_ns"].as_u64() <= wake["p99_ns"].as_u64() && wake["p99_ns"].as_u64() <= wake["max_ns"].as_u64());
+    assert!(wake["max_ns"].as_u64() > Some(0), "{wake}");
+    assert!(figures("disk speed")["write_bytes_per_s"].as_u64() > Some(0));
+    let status = Command::new(env!("CARGO_BIN_EXE_kinora")).args(line.split(' ')).current_dir(folder.path()).output();
+    assert!(matches!(status.unwrap().status.code(), Some(0 | 3)));
+    assert!(std::fs::read_dir(folder.path()).unwrap().count() == 2, "what was written to measure is gone");
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = &run(folder.path(), "man pages --json")[0];
+    assert_matches("man", told);
+    for name in ["kinora", "kinora-record", "kinora-doctor", "kinora-ctl-trigger"] {
+        let page = std::fs::read_to_string(folder.path().join(format!("pages/{name}.1"))).expect(name);
+        assert!(page.contains(".TH") && page.contains("Exit codes") != name.contains("trigger"), "{name}: {page}");
+    }
+}
+
+#[test]
 fn a_difference_ends_with_a_summary() {
     let folder = folder();
     let printed = run(folder.path(), "diff a.kinora b.kinora --json");

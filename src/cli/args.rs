@@ -31,6 +31,9 @@ pub struct Global {
     /// No progress and no remarks, only results, warnings and errors
     #[arg(short, long, global = true, help_heading = "Output", conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Take settings from this file too, above /etc/kinora.toml and the user's kinora.toml
+    #[arg(long, global = true, help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
     /// Show every setting of this command with its value and where that comes from, then stop
     #[arg(long, global = true, help_heading = "Output")]
     pub print_config: bool,
@@ -86,9 +89,15 @@ pub enum Sub {
     /// Metadata buffers of an IMX500, as read from its metadata node into a file, in plain text or JSON
     #[command(after_help = after("kinora decode dump.bin --layout pi5 --width 2028 --json\nkinora decode dump.bin --layout pi4 --width 4056 --network mobilenet_v2\nkinora decode one.bin --layout pi4 --width 2028 --buffer-size 337824 --json | jq .frames[0].emitted"))]
     Decode(DecodeArgs),
+    /// Look over the machine before a long recording, and say what to do about what is found
+    #[command(after_help = after("kinora doctor\nkinora doctor --out /mnt/card --keep-size 20GiB --card-tbw 60\nkinora doctor --json | jq '.findings[] | select(.state == \"warning\")'"))]
+    Doctor(DoctorArgs),
     /// Print a script that completes commands and flags in a shell
     #[command(after_help = after("kinora completions bash > /etc/bash_completion.d/kinora\nkinora completions zsh > ~/.zfunc/_kinora\nkinora completions fish > ~/.config/fish/completions/kinora.fish"))]
     Completions(CompletionsArgs),
+    /// Write the manual pages into a directory
+    #[command(after_help = after("kinora man /usr/local/share/man/man1\nkinora man . && man ./kinora-record.1\nkinora man pages --json"))]
+    Man(ManArgs),
 }
 
 /// Where frames come from; the same on every command that takes a source.
@@ -298,7 +307,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "HOW", default_value = "Tick", value_parser = ["Tick", "Recorded"])]
     pub pacing: Option<String>,
     /// Save a clip when this rule fires; may be given several times; docs/replay.md has the grammar
-    #[arg(long, value_name = "RULE", requires = "clips")]
+    #[arg(long, value_name = "RULE")]
     pub trigger: Vec<String>,
     /// Time before a trigger that belongs to its clip
     #[arg(long, value_name = "TIME", default_value = "5s")]
@@ -310,13 +319,13 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub clips: Option<PathBuf>,
     /// Shell command that gets the path of each finished clip
-    #[arg(long, value_name = "CMD", requires = "clips")]
+    #[arg(long, value_name = "CMD")]
     pub on_clip: Option<String>,
     /// Clips outlive the trimming of their directory, up to 30 % of --keep-size
-    #[arg(long, requires = "clips")]
+    #[arg(long)]
     pub lock: bool,
     /// Keep the clips' directory under this size, oldest deleted first
-    #[arg(long, value_name = "SIZE", requires = "clips")]
+    #[arg(long, value_name = "SIZE")]
     pub keep_size: Option<String>,
     /// Record everything into this directory besides
     #[arg(long = "out", value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -570,10 +579,40 @@ pub struct DecodeArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Where recordings would go
+    #[arg(long, value_name = "DIR", default_value = "recordings", value_hint = ValueHint::DirPath)]
+    pub out: Option<String>,
+    /// What `record` would keep the directory under
+    #[arg(long, value_name = "SIZE")]
+    pub keep_size: Option<String>,
+    /// What `record` would leave free
+    #[arg(long, value_name = "SIZE", default_value = "100MB")]
+    pub min_free: Option<String>,
+    /// Terabytes that the card may be written with in its life, as its maker rates it
+    #[arg(long, value_name = "TB")]
+    pub card_tbw: Option<String>,
+    /// How long to measure wake-ups
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub wake_time: String,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+#[derive(Args, Debug)]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// The directory; it is made if it is not there
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
 }
 
 /// What ends every help text: three examples and the exit codes.
@@ -600,7 +639,7 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let commands: Vec<_> = cli.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
-        assert_eq!(commands.len(), 17);
+        assert_eq!(commands.len(), 19);
         for command in commands.iter().chain([&cli]) {
             let help = command.clone().render_long_help().to_string();
             let (_, end) =

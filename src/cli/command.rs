@@ -13,6 +13,7 @@ use kinora::source::{CameraOptions, PictureSource, RawMetadata, WhiteBalance};
 use super::args::{self, CtlAsk, Sub};
 use super::ctl::{self as control, Ctl};
 use super::decode::{self, Decode};
+use super::doctor::Doctor;
 use super::replay::{Replay, ReplayOutput};
 use serde_json::json;
 
@@ -38,7 +39,9 @@ pub enum Command {
     Memory { source: SourceChoice, engine: EngineChoice, replay: Option<u32>, clips: Option<Span> },
     Network(Option<String>),
     Decode(Decode),
+    Doctor(Box<Doctor>),
     Completions(clap_complete::Shell),
+    Man(PathBuf),
 }
 
 /// A source as named, and what to ask of it.
@@ -190,7 +193,9 @@ impl Command {
             },
             Sub::Network(args) => Self::Network(args.network),
             Sub::Decode(args) => Self::Decode(decode(args)?),
+            Sub::Doctor(args) => Self::Doctor(Box::new(doctor(&args, settings)?)),
             Sub::Completions(args) => Self::Completions(args.shell),
+            Sub::Man(args) => Self::Man(args.directory),
         })
     }
 }
@@ -325,6 +330,22 @@ fn play(args: args::PlayArgs, settings: &Settings) -> Result<Play, String> {
     })
 }
 
+fn doctor(args: &args::DoctorArgs, settings: &Settings) -> Result<Doctor, String> {
+    Ok(Doctor {
+        source: source(settings)?,
+        engine: engine(settings)?,
+        out: settings.need("out", |text| Ok(PathBuf::from(text)))?,
+        keep_size: settings.get("keep-size", |text| at_least(text, 1 << 20))?,
+        min_free: settings.need("min-free", units::bytes)?,
+        // Makers rate cards in terabytes; a number alone is that.
+        card_bytes: settings.get("card-tbw", |text| {
+            let unitless = text.ends_with(|c: char| c.is_ascii_digit());
+            at_least(&if unitless { format!("{text}TB") } else { text.to_owned() }, 1)
+        })?,
+        wake_time: positive_span(&args.wake_time).map_err(|refusal| format!("--wake-time: {refusal}"))?,
+    })
+}
+
 /// The page's range ends at 300; ours where memory does.
 const MAX_FRAMES: u64 = 10_000_000;
 
@@ -351,7 +372,21 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         })?,
         ..defaults
     };
-    for rule in &args.trigger {
+    let (rules, clips) = (settings.list("trigger"), settings.get("clips", |text| Ok(PathBuf::from(text)))?);
+    let on_clip = settings.get("on-clip", |text| Ok(text.to_owned()))?;
+    let lock = settings.is_on("lock")?;
+    if clips.is_none() {
+        let of_clips = [
+            ("trigger", !rules.is_empty()),
+            ("on-clip", on_clip.is_some()),
+            ("lock", lock),
+            ("keep-size", settings.is_flag("keep-size")),
+        ];
+        if let Some((key, _)) = of_clips.into_iter().find(|&(_, given)| given) {
+            return Err(format!("--{key} is about clips; give their directory, too: --clips DIR"));
+        }
+    }
+    for rule in &rules {
         kinora::trigger::Rule::parse(rule).map_err(|error| format!("--trigger {rule:?}, {error}"))?;
     }
     Ok(Replay {
@@ -361,17 +396,17 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         capacity: max_frames.unwrap_or(ReplayLimits::default().capacity),
         frame_bytes: settings.get("frame-bytes", |text| at_least(text, 1 << 10))?.map(|bytes| bytes as usize),
         span_max: settings.get("window", positive_span)?,
-        rules: args.trigger,
+        rules,
         pre: settings.need("pre", units::span)?,
         post: settings.need("post", units::span)?,
-        clips: args.clips,
-        on_clip: args.on_clip,
-        lock: args.lock,
+        clips,
+        on_clip,
+        lock,
         keep_size: settings.get("keep-size", |text| at_least(text, 1 << 20))?,
         out: args.everything,
         output: args.output.as_deref().map(replay_output).transpose()?,
-        control: args.control,
-        name: args.name,
+        control: settings.get("control", |text| Ok(PathBuf::from(text)))?,
+        name: settings.need("name", |text| Ok(text.to_owned()))?,
     })
 }
 

@@ -72,16 +72,19 @@ pub fn run(
 }
 
 /// What the source delivers; without any camera, what one of that size and rate would.
-fn info(choice: &SourceChoice) -> Result<SourceInfo, Failure> {
+pub fn info(choice: &SourceChoice) -> Result<SourceInfo, Failure> {
     match source::open(choice) {
         Ok(capture) => Ok(capture.info().clone()),
-        Err(Failure::Failed(_)) if choice.name == "auto" => {
-            let mut info = SourceInfo::new("a camera");
-            let (width, height) = choice.size;
-            info.picture = Some(PictureInfo::packed(PixelFormat::Bgr888, width, height));
-            info.frame_rate = choice.fps;
-            Ok(info)
-        }
+        Err(Failure::Failed(_)) if choice.name == "auto" => Ok(assumed(choice)),
         Err(failure) => Err(failure),
     }
+}
+
+/// What a camera of that size and rate would deliver.
+pub fn assumed(choice: &SourceChoice) -> SourceInfo {
+    let mut info = SourceInfo::new("a camera");
+    let (width, height) = choice.size;
+    info.picture = Some(PictureInfo::packed(PixelFormat::Bgr888, width, height));
+    info.frame_rate = choice.fps;
+    info
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::end::{End, Failure};
 use super::output::{Manner, Results};
-use super::settings::Settings;
+use super::settings::{Settings, as_toml};
 
 /// Prints lines that a configuration file takes, the origin as a comment; or one JSON object.
 pub fn run(settings: &Settings, manner: Manner) -> Result<End, Failure> {
@@ -17,7 +17,7 @@ pub fn run(settings: &Settings, manner: Manner) -> Result<End, Failure> {
         results.json(&json!({ "settings": values }))?;
     } else {
         for (key, setting) in settings.iter() {
-            let line = format!("{key} = {}", toml::Value::String(setting.text.clone()));
+            let line = format!("{key} = {}", as_toml(key, &setting.text));
             results.line(format_args!("{line:<32} # {}", setting.origin))?;
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use kinora::notify::Notifier;
 use kinora::recorder::{Codec, Format, Recorder};
 use kinora::recording::SyncPolicy;
 use kinora::sink::Summary;
@@ -36,6 +37,7 @@ const MANUAL_START: ClockPair = ClockPair {
 /// Records.
 pub fn run(record: Record, manner: Manner) -> Result<End, Failure> {
     let stop = Stop::on_signals()?;
+    let mut notifier = Notifier::of_this_process().map_err(Failure::io("cannot speak to the service manager"))?;
     let clock: Arc<dyn Clock> = match record.manual_clock {
         true => Arc::new(ManualClock::new(MANUAL_START)),
         false => Arc::new(SystemClock),
@@ -49,7 +51,7 @@ pub fn run(record: Record, manner: Manner) -> Result<End, Failure> {
         manner.warn(note);
     }
     greet(session.info(), &record, &path, manner);
-    let report = watch(session, &record, &stop, &path, &mut told, manner)?;
+    let report = watch(session, &record, &stop, &path, &mut told, &mut notifier, manner)?;
     let end = finish(report, &record, manner)?;
     Ok(if told.count() > 0 { End::Lost } else { end })
 }
@@ -122,6 +124,7 @@ fn watch(
     stop: &Stop,
     path: &SharedPath,
     told: &mut Told,
+    notifier: &mut Notifier,
     manner: Manner,
 ) -> Result<SessionReport, Failure> {
     let mut progress = Progress::new(manner);
@@ -129,6 +132,9 @@ fn watch(
     while !session.wait_within(LOOK) {
         told.tell(manner);
         let status = session.status();
+        notifier.frames(status.kept, SystemClock.now(), || {
+            format!("{} frames, {} lost, {:.1} frames/s", status.kept, status.lost(), status.fps)
+        });
         if stop.is_asked() || status.sink_failed {
             break;
         }
@@ -137,6 +143,7 @@ fn watch(
         progress.show(|| line(&status, speed.per_second, directory.as_deref(), record.min_free));
     }
     progress.finish();
+    notifier.stopping();
     let report = session.stop()?;
     told.tell(manner);
     Ok(report)

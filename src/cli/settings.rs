@@ -1,4 +1,5 @@
-//! Where settings come from: `/etc/kinora.toml`, the user's `kinora.toml`, `KINORA_*`, flags; the later wins.
+//! Where settings come from: `/etc/kinora.toml`, the user's `kinora.toml`, the file of `--config`, `KINORA_*`, flags; the later
+//! wins.
 //!
 //! A setting has the name of its flag everywhere: `--split-size 1GiB`, `KINORA_SPLIT_SIZE=1GiB`, `split-size = "1GiB"`.
 //! Each value remembers its origin, for `--print-config` and for messages about it. A key that no command knows is an
@@ -12,7 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 /// All settings that may come from elsewhere than a flag.
-const KEYS: [&str; 45] = [
+const KEYS: [&str; 52] = [
     "source",
     "size",
     "fps",
@@ -58,7 +59,17 @@ const KEYS: [&str; 45] = [
     "pacing",
     "pre",
     "post",
+    "trigger",
+    "clips",
+    "on-clip",
+    "lock",
+    "control",
+    "name",
+    "card-tbw",
 ];
+
+/// Those that have several values, kept one a line; an array in a file.
+const LISTS: [&str; 1] = ["trigger"];
 
 /// How variables begin that are no settings: the project's own tests and scripts, and places.
 const NOT_SETTINGS: [&str; 9] = [
@@ -114,16 +125,17 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Reads the two files and the environment of this process.
+    /// Reads the two files, the one that was named, and the environment of this process.
     ///
     /// # Errors
-    /// A file that cannot be read or is no TOML, or a key or variable that is no setting.
-    pub fn of_this_machine() -> Result<Self, String> {
+    /// A file that cannot be read or is no TOML, or a key or variable that is no setting; a named file that is not there.
+    pub fn of_this_machine(named: Option<&Path>) -> Result<Self, String> {
         let mut layers = Self::default();
-        for path in [Some(PathBuf::from("/etc/kinora.toml")), user_file()].into_iter().flatten() {
+        let files = [Some(PathBuf::from("/etc/kinora.toml")), user_file(), named.map(Path::to_path_buf)];
+        for path in files.into_iter().flatten() {
             match std::fs::read_to_string(&path) {
                 Ok(text) => layers.add_file(&path, &text)?,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && Some(&*path) != named => {}
                 Err(error) => return Err(format!("{}: {error}; make it readable or remove it", path.display())),
             }
         }
@@ -142,6 +154,9 @@ impl Layers {
                 format!("{}: no setting is called `{key}`; there are: {}", path.display(), KEYS.join(", "))
             })?;
             let text = match value {
+                toml::Value::Array(values) if LISTS.contains(&known) => {
+                    lines(values).ok_or_else(|| format!("{}: `{key}` is an array of one-line texts", path.display()))?
+                }
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Float(number) => number.to_string(),
@@ -185,7 +200,11 @@ impl Settings {
             }
             let given = matches.value_source(id) == Some(ValueSource::CommandLine);
             let texts = matches.get_raw(id).into_iter().flatten();
-            let from_clap = texts.last().map(|text| text.to_string_lossy().into_owned());
+            let mut texts: Vec<_> = texts.map(|text| text.to_string_lossy()).collect();
+            if !LISTS.contains(&key) {
+                texts.drain(..texts.len().saturating_sub(1));
+            }
+            let from_clap = (!texts.is_empty()).then(|| texts.join("\n"));
             let setting = match (given, layers.values.get(key), from_clap) {
                 (true, _, Some(text)) => Setting { text, origin: Origin::Flag },
                 (true, _, None) => Setting { text: "true".into(), origin: Origin::Flag },
@@ -224,6 +243,17 @@ impl Settings {
         self.get(key, parse)?.ok_or_else(|| format!("--{key} is needed"))
     }
 
+    /// The values of a key that may have several; none when nobody set it.
+    pub fn list(&self, key: &str) -> Vec<String> {
+        let text = self.values.get(key).map_or("", |setting| &setting.text);
+        text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// True when a flag set it.
+    pub fn is_flag(&self, key: &str) -> bool {
+        self.values.get(key).is_some_and(|setting| setting.origin == Origin::Flag)
+    }
+
     /// Whether a switch is on.
     ///
     /// # Errors
@@ -243,6 +273,20 @@ fn user_file() -> Option<PathBuf> {
     let named = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let directory = named("XDG_CONFIG_HOME").or_else(|| named("HOME").map(|home| home.join(".config")))?;
     Some(directory.join("kinora.toml"))
+}
+
+/// The texts of an array, one a line.
+fn lines(values: Vec<toml::Value>) -> Option<String> {
+    let text = |value: toml::Value| value.as_str().filter(|text| !text.contains('\n')).map(str::to_owned);
+    values.into_iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.join("\n"))
+}
+
+/// How a file writes the value of a key.
+pub fn as_toml(key: &str, text: &str) -> toml::Value {
+    match LISTS.contains(&key) {
+        true => text.lines().map(str::to_owned).collect::<Vec<_>>().into(),
+        false => toml::Value::String(text.to_owned()),
+    }
 }
 
 fn known(key: &str) -> Option<&'static str> {
@@ -290,6 +334,23 @@ mod tests {
     fn a_switch_on_the_command_line_is_on() {
         assert_eq!(record(&["--lock-memory"], &Layers::default()).is_on("lock-memory"), Ok(true));
         assert_eq!(record(&[], &Layers::default()).is_on("lock-memory"), Ok(false));
+    }
+
+    #[test]
+    fn a_key_with_several_values_is_an_array_in_files_and_repeated_flags_in_a_call() {
+        let mut layers = Layers::default();
+        layers.add_file(Path::new("x"), "trigger = ['person>0.6', 'dog in 0,0,1,1']\nclips = 'clips'").unwrap();
+        let mut cli = Cli::command();
+        cli.build();
+        let replay = |arguments: &[&str]| {
+            let matches = cli.clone().get_matches_from(["kinora", "replay"].iter().chain(arguments));
+            Settings::gather(cli.find_subcommand("replay").unwrap(), matches.subcommand().unwrap().1, &layers)
+        };
+        assert_eq!(replay(&[]).list("trigger"), ["person>0.6", "dog in 0,0,1,1"]);
+        assert_eq!(replay(&["--trigger", "a", "--trigger", "b"]).list("trigger"), ["a", "b"]);
+        assert_eq!(as_toml("trigger", "a\nb").to_string(), r#"["a", "b"]"#);
+        assert!(replay(&["--clips", "x"]).is_flag("clips") && !replay(&[]).is_flag("clips"));
+        assert!(Layers::default().add_file(Path::new("x"), "trigger = [1]").is_err());
     }
 
     #[test]

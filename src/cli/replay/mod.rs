@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kinora::clips::{ClipControl, ClipEvent};
+use kinora::notify::Notifier;
 use kinora::replay::control::{ReplayControl, ReplayEvent};
 use kinora::replay::settings::ReplaySettings;
 use kinora::{Clock, Span, SystemClock, Timestamp};
@@ -69,6 +70,7 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
     let save_now = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&save_now))
         .map_err(Failure::io("cannot listen for SIGUSR1"))?;
+    let mut notifier = Notifier::of_this_process().map_err(Failure::io("cannot speak to the service manager"))?;
     let panel = Panel::of_terminal();
     let lines = match (&replay.control, &panel) {
         (Some(path), _) => Lines::of_socket(path)?,
@@ -85,10 +87,16 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
         if save_now.swap(false, Ordering::Relaxed) {
             stage.save("SIGUSR1");
         }
-        if !stage.tick()? {
+        let goes_on = stage.tick()?;
+        let account = stage.feed.account();
+        notifier.frames(account.frames, stage.clock.now(), || {
+            format!("{} frames, {} lost, {:.1} frames/s", account.frames, account.lost, stage.rates.0)
+        });
+        if !goes_on {
             break;
         }
     }
+    notifier.stopping();
     stage.finish()
 }
 

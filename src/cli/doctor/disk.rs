@@ -1,0 +1,190 @@
+//! How fast the disk takes recordings, how long its room lasts, and how long the card does.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kinora::recording::Reader;
+use kinora::replay::operator::frame_bytes;
+use kinora::source::SourceInfo;
+use kinora::time::Span;
+
+use super::{Doctor, Finding};
+use crate::cli::open;
+use crate::cli::units::{show_bytes, show_span};
+
+/// What is written to measure the disk: pieces, each synced.
+const PIECES: usize = 32;
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A disk this many times as fast as the recording bridges its own pauses.
+const HEADROOM: u64 = 3;
+
+const DAY_S: u64 = 86_400;
+
+/// A card that wears out sooner is told.
+const CARD_DAYS_MIN: u64 = 365;
+
+/// Findings about the directory that recordings would go to.
+pub fn look(doctor: &Doctor, info: &SourceInfo) -> Vec<Finding> {
+    let place = existing(&doctor.out);
+    let (rate, origin) = rate(doctor, info);
+    let mut findings = vec![speed(&place, rate, &origin), room(doctor, &place, rate)];
+    if let Some(bytes) = doctor.card_bytes {
+        findings.push(wear(bytes, rate));
+    }
+    findings
+}
+
+/// The directory itself, or the nearest above it that is there.
+fn existing(out: &Path) -> PathBuf {
+    let named = if out.extension().is_some() && !out.is_dir() { out.parent().unwrap_or(out) } else { out };
+    let there = named.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    if there.as_os_str().is_empty() { PathBuf::from(".") } else { there.to_path_buf() }
+}
+
+/// Bytes a second, and where that is from: the newest recording of the directory, else what the settings promise.
+fn rate(doctor: &Doctor, info: &SourceInfo) -> (u64, String) {
+    let newest = open::newest(&doctor.out).ok();
+    let recorded = newest.and_then(|path| Some((Reader::open(&path).ok()?.info(), path)));
+    if let Some((recorded, path)) = recorded.filter(|(info, _)| info.duration >= Span::from_s(1)) {
+        let rate = (recorded.used_bytes as f64 / recorded.duration.as_s_f64()) as u64;
+        return (rate.max(1), format!("as in {}", path.display()));
+    }
+    let each = match info.picture {
+        Some(picture) if doctor.engine.raw => picture.bytes().unwrap_or(0) as u64,
+        Some(picture) => frame_bytes(picture.width, picture.height, doctor.engine.quality) as u64,
+        None => 16 << 10,
+    };
+    let frame_ns = info.frame_time().as_ns().max(1) as u64;
+    let rate = u128::from(each) * 1_000_000_000 / u128::from(frame_ns);
+    (u64::try_from(rate).unwrap_or(u64::MAX).max(1), "at most, by the settings".to_owned())
+}
+
+/// Writes and syncs a file of 32 MiB, then removes it.
+fn speed(place: &Path, rate: u64, origin: &str) -> Finding {
+    const CHECK: &str = "disk speed";
+    match write(place) {
+        Ok((bytes_per_s, longest)) => {
+            let found = format!(
+                "{}/s synced, longest sync {:.0} ms; needed {}/s ({origin})",
+                show_bytes(bytes_per_s),
+                longest.as_secs_f64() * 1e3,
+                show_bytes(rate)
+            );
+            let remedy = "use a faster card or disk, a smaller --size or --quality, or a longer --sync";
+            Finding::when(bytes_per_s < rate.saturating_mul(HEADROOM), CHECK, found, remedy)
+                .figure("write_bytes_per_s", bytes_per_s)
+                .figure("sync_max_ns", longest.as_nanos() as u64)
+                .figure("needed_bytes_per_s", rate)
+        }
+        Err(error) => {
+            let remedy = match error.kind() {
+                io::ErrorKind::PermissionDenied => format!("sudo chown $USER {}", place.display()),
+                io::ErrorKind::StorageFull => "remove what is not needed".to_owned(),
+                _ => "choose another directory: --out DIR".to_owned(),
+            };
+            Finding::warning(CHECK, format!("{} cannot be written: {error}", place.display()), remedy)
+        }
+    }
+}
+
+fn write(place: &Path) -> io::Result<(u64, Duration)> {
+    let path = place.join(format!(".kinora-doctor-{}", std::process::id()));
+    let written: io::Result<_> = (|| {
+        let mut file = File::create_new(&path)?;
+        // A card that compresses or skips zeros must not look fast.
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let piece: Vec<u8> = (0..PIECE_BYTES).map(|_| noise()).collect();
+        let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+        for _ in 0..PIECES {
+            let at = Instant::now();
+            file.write_all(&piece)?;
+            file.sync_data()?;
+            longest = longest.max(at.elapsed());
+        }
+        Ok(((PIECES * PIECE_BYTES) as f64 / begun.elapsed().as_secs_f64(), longest))
+    })();
+    // Also after a failure: nothing of the test stays.
+    let removed = fs::remove_file(&path);
+    let (rate, longest) = written?;
+    removed?;
+    Ok((rate as u64, longest))
+}
+
+/// How long the free room lasts.
+fn room(doctor: &Doctor, place: &Path, rate: u64) -> Finding {
+    const CHECK: &str = "disk room";
+    let Ok(stat) = rustix::fs::statvfs(place) else {
+        return Finding::note(CHECK, format!("{} does not say", place.display()));
+    };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(doctor.min_free);
+    let seconds = free / rate;
+    let lasts = show_span(Span::from_s(i64::try_from(seconds).unwrap_or(i64::MAX).min(1_000_000_000)));
+    let found = match doctor.keep_size {
+        Some(keep) => {
+            let holds = show_span(Span::from_s((keep / rate).min(1_000_000_000) as i64));
+            format!("{} free; --keep-size {} keeps the last {holds}", show_bytes(free), show_bytes(keep))
+        }
+        None => format!("{} free: {lasts}", show_bytes(free)),
+    };
+    let (wrong, remedy) = match doctor.keep_size {
+        Some(keep) => (keep > free.saturating_add(held(&doctor.out)), "--keep-size is more than there is room for"),
+        None => (seconds < DAY_S, "--keep-size SIZE deletes the oldest recordings; or remove what is not needed"),
+    };
+    Finding::when(wrong, CHECK, found, remedy).figure("free_bytes", free).figure("free_s", seconds)
+}
+
+/// What recordings take already.
+fn held(directory: &Path) -> u64 {
+    let files = fs::read_dir(directory).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|meta| meta.len()).sum()
+}
+
+/// Days until the card has been written as often as its maker promises.
+fn wear(card_bytes: u64, rate: u64) -> Finding {
+    let days = card_bytes / rate.saturating_mul(DAY_S).max(1);
+    let found = format!(
+        "{days} days of recording to {} written, if the card writes no more than it is given",
+        show_bytes(card_bytes)
+    );
+    let remedy = "a card of more endurance, an SSD, a smaller --quality or --fps, or clips around events (kinora replay --clips)";
+    Finding::when(days < CARD_DAYS_MIN, "card wear", found, remedy).figure("days", days)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn wear_is_counted_in_days_of_recording() {
+        // 1 MB/s is 86.4 GB a day; 100 TB last 1,157 days.
+        let finding = wear(100_000_000_000_000, 1_000_000);
+        assert_eq!((finding.figures["days"], finding.state), (1_157, State::Ok));
+        assert_eq!(wear(10_000_000_000_000, 1_000_000).state, State::Warning);
+    }
+
+    #[test]
+    fn a_disk_is_measured_and_nothing_stays_on_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let finding = speed(folder.path(), 1, "test");
+        assert!(finding.figures["write_bytes_per_s"] > 0, "{finding:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let finding = speed(&folder.path().join("nowhere"), 1, "test");
+        assert_eq!(finding.state, State::Warning);
+    }
+
+    #[test]
+    fn the_nearest_directory_above_is_the_one_that_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(existing(&folder.path().join("a/b")), folder.path());
+        assert_eq!(existing(&folder.path().join("a.kinora")), folder.path());
+        assert_eq!(existing(Path::new("no-such-directory")), Path::new("."));
+    }
+}

@@ -21,6 +21,11 @@
 #include <media/v4l2-device.h>
 #include <media/v4l2-subdev.h>
 #include <media/videobuf2-v4l2.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
 
 /* Downstream names: mainline has them under other numbers or not at all. */
 #define FI_MBUS_SENSOR_DATA	0x7002

@@ -7,7 +7,6 @@
  * are made here from the package's description, with outputs that are all zero.
  */
 #include <linux/string.h>
-#include <asm/unaligned.h>
 #include "fake_imx500.h"
 
 /* A tagged line in the making; every fifth byte is a dummy. */

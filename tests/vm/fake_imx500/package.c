@@ -4,7 +4,6 @@
  * then looks in the archive behind them for the file of registers.
  */
 #include <linux/string.h>
-#include <asm/unaligned.h>
 #include "fake_imx500.h"
 
 #define BLOCK_HEADER	32

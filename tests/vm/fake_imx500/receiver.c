@@ -266,19 +266,17 @@ static int probe(struct platform_device *pdev)
 	return ret;
 }
 
-static void unbind(struct platform_device *pdev)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+static void remove(struct platform_device *pdev)
 {
 	unregister(platform_get_drvdata(pdev));
 }
-
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+#else
 static int remove(struct platform_device *pdev)
 {
-	unbind(pdev);
+	unregister(platform_get_drvdata(pdev));
 	return 0;
 }
-#else
-#define remove unbind
 #endif
 
 static const struct platform_device_id ids[] = { { "fe801000.csi" }, { "1f00110000.csi" }, { } };

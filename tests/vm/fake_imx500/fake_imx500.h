@@ -13,6 +13,7 @@
 #include <linux/i2c.h>
 #include <linux/mutex.h>
 #include <linux/platform_device.h>
+#include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/version.h>
 #include <linux/videodev2.h>
@@ -203,6 +204,7 @@ void fi_node_unregister(struct fi_node *node);
 /* receiver.c */
 extern struct platform_driver fi_receiver_driver;
 bool fi_receiver_complete(struct fi_receiver *receiver);
+void fi_receiver_list_links(struct seq_file *file);
 
 /* faults.c */
 enum fi_skip { FI_STARVED, FI_OTHER_STARVED, FI_FAULT, FI_LATE, FI_SKIPS };
@@ -217,7 +219,7 @@ extern struct fi_faults fi_faults;
 int fi_faults_init(void);
 void fi_faults_exit(void);
 void fi_count_stream(void);
-void fi_count_frame(void);
+void fi_count_frame(const struct fi_settings *now);
 void fi_count_hang(void);
 void fi_count_done(enum fi_role role, bool broken);
 void fi_count_skip(enum fi_role role, u32 number, enum fi_skip why);

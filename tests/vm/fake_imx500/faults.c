@@ -3,8 +3,9 @@
  * What goes wrong, by wish (module parameters, writable at any time), and the
  * truth about it (debugfs, below fake_imx500):
  *
- *   stats    totals since anything was last written to it
+ *   stats    totals since anything was last written to it, and the latest frame's settings
  *   skipped  a line for each frame that a node did not get: stream, node, number, reason
+ *   links    a line for each link that is enabled
  *   dnn      written: lines of the network, frame after frame, that are served in turn
  */
 #include <linux/debugfs.h>
@@ -52,6 +53,7 @@ struct skip {
 static struct {
 	spinlock_t lock;
 	u32 streams, frames, hangs;
+	struct fi_settings now;
 	u32 done[FI_ROLES], broken[FI_ROLES], skipped[FI_ROLES][FI_SKIPS];
 	struct skip *skips;
 	u32 skips_count, skips_lost;
@@ -75,10 +77,11 @@ void fi_count_stream(void)
 	spin_unlock(&counts.lock);
 }
 
-void fi_count_frame(void)
+void fi_count_frame(const struct fi_settings *now)
 {
 	spin_lock(&counts.lock);
 	counts.frames++;
+	counts.now = *now;
 	spin_unlock(&counts.lock);
 }
 
@@ -118,6 +121,8 @@ static int stats_show(struct seq_file *file, void *data)
 
 	spin_lock(&counts.lock);
 	seq_printf(file, "streams %u\nframes %u\nhangs %u\n", counts.streams, counts.frames, counts.hangs);
+	seq_printf(file, "exposure_lines %u\ngain_code %u\nframe_length %u\n", counts.now.exposure, counts.now.gain,
+		   counts.now.frame_length);
 	for (role = 0; role < FI_ROLES; role++) {
 		seq_printf(file, "%s_delivered %u\n", role_names[role], counts.done[role]);
 		seq_printf(file, "%s_broken %u\n", role_names[role], counts.broken[role]);
@@ -172,6 +177,13 @@ static int skipped_show(struct seq_file *file, void *data)
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(skipped);
+
+static int links_show(struct seq_file *file, void *data)
+{
+	fi_receiver_list_links(file);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(links);
 
 static int dnn_open(struct inode *inode, struct file *file)
 {
@@ -244,6 +256,7 @@ int fi_faults_init(void)
 	directory = debugfs_create_dir("fake_imx500", NULL);
 	debugfs_create_file("stats", 0644, directory, NULL, &stats_fops);
 	debugfs_create_file("skipped", 0444, directory, NULL, &skipped_fops);
+	debugfs_create_file("links", 0444, directory, NULL, &links_fops);
 	debugfs_create_file("dnn", 0200, directory, NULL, &dnn_fops);
 	return 0;
 }

@@ -84,7 +84,7 @@ static void one_frame(struct fi_receiver *receiver, const struct fi_frame *frame
 	int role;
 
 	mutex_lock(&receiver->frame_lock);
-	fi_count_frame();
+	fi_count_frame(&frame->now);
 	for (role = 0; role < FI_ROLES; role++) {
 		nodes[role] = node_of(receiver, role);
 		if (!nodes[role])
@@ -116,15 +116,15 @@ static void one_frame(struct fi_receiver *receiver, const struct fi_frame *frame
 	mutex_unlock(&receiver->frame_lock);
 }
 
-static void leave_out(struct fi_receiver *receiver, u32 number)
+static void leave_out(struct fi_receiver *receiver, const struct fi_frame *frame)
 {
 	int role;
 
 	mutex_lock(&receiver->frame_lock);
-	fi_count_frame();
+	fi_count_frame(&frame->now);
 	for (role = 0; role < FI_ROLES; role++)
 		if (node_of(receiver, role))
-			fi_count_skip(role, number, FI_LATE);
+			fi_count_skip(role, frame->number, FI_LATE);
 	mutex_unlock(&receiver->frame_lock);
 }
 
@@ -176,7 +176,7 @@ static int run(void *data)
 		fi_sensor_begin_frame(receiver->sensor, &frame);
 		duration_ns = fi_sensor_frame_ns(receiver->sensor, &frame.now);
 		if (ktime_get_ns() > frame.started_ns + BEHIND_MAX * duration_ns)
-			leave_out(receiver, frame.number);
+			leave_out(receiver, &frame);
 		else
 			one_frame(receiver, &frame);
 		frame.started_ns += duration_ns;

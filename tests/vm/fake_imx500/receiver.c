@@ -190,6 +190,36 @@ static struct fi_sensor *find_sensor(const struct fi_layout *layout)
 	return sd ? container_of(sd, struct fi_sensor, sd) : NULL;
 }
 
+/* The one that is plugged in. */
+static DEFINE_MUTEX(current_lock);
+static struct fi_receiver *current_receiver;
+
+static void set_current_receiver(struct fi_receiver *receiver)
+{
+	mutex_lock(&current_lock);
+	current_receiver = receiver;
+	mutex_unlock(&current_lock);
+}
+
+void fi_receiver_list_links(struct seq_file *file)
+{
+	struct media_entity *entity;
+	struct media_link *link;
+
+	mutex_lock(&current_lock);
+	if (current_receiver) {
+		mutex_lock(&current_receiver->mdev.graph_mutex);
+		media_device_for_each_entity(entity, &current_receiver->mdev)
+			list_for_each_entry(link, &entity->links, list)
+				if ((link->flags & MEDIA_LNK_FL_LINK_TYPE) == MEDIA_LNK_FL_DATA_LINK &&
+				    link->source->entity == entity && (link->flags & MEDIA_LNK_FL_ENABLED))
+					seq_printf(file, "%s:%u -> %s:%u\n", entity->name, link->source->index,
+						   link->sink->entity->name, link->sink->index);
+		mutex_unlock(&current_receiver->mdev.graph_mutex);
+	}
+	mutex_unlock(&current_lock);
+}
+
 static void release(struct v4l2_device *v4l2)
 {
 	struct fi_receiver *receiver = container_of(v4l2, struct fi_receiver, v4l2);
@@ -202,6 +232,7 @@ static void unregister(struct fi_receiver *receiver)
 {
 	unsigned int i;
 
+	set_current_receiver(NULL);
 	for (i = 0; i < receiver->layout->node_count; i++)
 		fi_node_unregister(&receiver->nodes[i]);
 	/* By itself: the call below would take away the I2C device as well. */
@@ -263,6 +294,8 @@ static int probe(struct platform_device *pdev)
 	ret = add_all(receiver);
 	if (ret)
 		unregister(receiver);
+	else
+		set_current_receiver(receiver);
 	return ret;
 }
 

@@ -77,6 +77,7 @@ fn each_real_package_gets_the_post_processing_that_it_asks_for() {
         ("deeplabv3plus", Some("segment"), None),
         ("inputtensoronly", None, None),
         ("mobilenet_v2", Some("cls"), Some("1:tench, Tinca tinca")),
+        ("posenet", Some("posenet"), None),
         ("ssd_mobilenetv2_fpnlite_320x320_pp", Some("od_bscn"), Some("person")),
     ] {
         let network = Network::open(folder.join(format!("imx500_network_{name}.rpk"))).unwrap();
@@ -94,14 +95,19 @@ fn each_real_package_gets_the_post_processing_that_it_asks_for() {
 }
 
 /// What the package of each network in `apparams` says of itself, without its labels.
-const INTRINSICS: [(&str, &str, &str); 11] = [
+const INTRINSICS: [(&str, &str, &str); 16] = [
     ("deeplabv3plus", r#"{"task": "segmentation"}"#, "segment"),
     (
         "efficientdet_lite0_pp",
         r#"{"task": "object detection", "cpu": {"bbox_normalization": true}}"#,
         "od_efficientdet_lite0",
     ),
+    ("higherhrnet_coco", r#"{"task": "pose estimation"}"#, "higherhrnet"),
+    ("higherhrnet_coco", "{}", "higherhrnet"),
     ("mobilenet_v2", r#"{"task": "classification"}"#, "cls"),
+    ("nanodet_plus_416x416", r#"{"task": "object detection"}"#, "nanodet"),
+    ("posenet", r#"{"task": "pose estimation"}"#, "posenet"),
+    ("posenet", r#"{"cpu": {"post_processing": "posenet"}}"#, "posenet"),
     ("nanodet_plus_416x416_pp", r#"{"task": "object detection"}"#, "od_bscn"),
     ("regnetx_002", r#"{"task": "classification", "cpu": {"softmax": true}}"#, "cls_softmax"),
     ("regnety_002", r#"{"task": "classification", "cpu": {"softmax": true}}"#, "cls_softmax"),

@@ -8,9 +8,10 @@
 mod common;
 #[path = "common/modlib.rs"]
 mod lines;
+#[path = "common/python.rs"]
+mod python;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use jiff::tz::TimeZone;
 use kinora::draw::{self, Canvas};
@@ -19,6 +20,7 @@ use kinora::modlib::{Format, Import, Imported, LINE_BYTES_MAX, Writer};
 use kinora::results::{MaskCrop, ResultKind, ResultState};
 use kinora::slot::Slot;
 use lines::{SIZES, reader, round_trip};
+use python::{python, run};
 
 const FILES: [&str; 12] = [
     "people.json",
@@ -34,33 +36,6 @@ const FILES: [&str; 12] = [
     "edge_cases.json",
     "sony_tea_headless.json",
 ];
-
-/// The Python that has modlib, or `None` with a line that says so.
-fn python() -> Option<PathBuf> {
-    let required = std::env::var_os("KINORA_REQUIRE_MODLIB").is_some_and(|value| value == "1");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/modlib-venv");
-    let mut command = Command::new(script);
-    if !required {
-        command.arg("--existing");
-    }
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        assert!(!required, "KINORA_REQUIRE_MODLIB=1 forbids skipping: {said}");
-        eprintln!("skipped: {said}");
-        return None;
-    }
-    let path = String::from_utf8(output.stdout).unwrap();
-    Some(path.lines().last().unwrap().into())
-}
-
-/// Runs a Python program and returns what it printed; fails when it fails.
-fn run(python: &Path, program: &Path, arguments: &[&Path]) -> String {
-    let output = Command::new(python).arg(program).args(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{} {arguments:?}: {text}", program.display());
-    text
-}
 
 fn judge(python: &Path, action: &str, from: &Path, to: &Path) {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/modlib/judge.py");

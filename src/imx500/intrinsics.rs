@@ -262,7 +262,7 @@ mod tests {
             ("{\"cpu\": {\"bbox_order\": \"zx\"}}", 22, BadIntrinsics::BoxOrder),
             ("{\"a\": 1} x", 8, BadIntrinsics::Json),
             ("{\"a\": [1, }", 10, BadIntrinsics::Json),
-            ("{\"a\": \"\\ud800\"}", 13, BadIntrinsics::Json),
+            ("{\"a\": \"\\ud800\"}", 7, BadIntrinsics::Json),
             (&long, 24, BadIntrinsics::Labels),
             (&deep, 38, BadIntrinsics::TooDeep),
         ] {

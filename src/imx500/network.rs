@@ -93,6 +93,16 @@ impl OutputTensor {
         (self.elements() * self.element_bytes()).div_ceil(line_bytes)
     }
 
+    /// True when its sizes, order and element type are ones that apParams could give.
+    fn is_possible(&self) -> bool {
+        let count = self.dimensions.len();
+        let places = (0..count).all(|place| self.dimensions.iter().any(|d| usize::from(d.serialization) == place));
+        let sizes = self.dimensions.iter().map(|d| usize::from(d.size));
+        let elements = sizes.fold(1_usize, usize::saturating_mul);
+        let element = [8, 16, 32].contains(&self.bits) && self.scale.is_finite();
+        count > 0 && places && (1..=ELEMENTS_MAX).contains(&elements) && element
+    }
+
     /// True when the wire's order is the result's order, so that no element moves.
     pub fn is_in_order(&self) -> bool {
         self.dimensions.iter().enumerate().all(|(i, d)| usize::from(d.serialization) == i)
@@ -155,6 +165,12 @@ impl NetworkDescription {
     /// The DNN line of the output header, after the input tensor's lines.
     pub fn output_line(&self, line_bytes: usize) -> usize {
         2 + self.input.wire_bytes().div_ceil(line_bytes)
+    }
+
+    /// Checks outputs that did not come out of [`parse`](Self::parse).
+    pub(super) fn check_outputs(&self) -> Result<(), ParseError> {
+        let possible = !self.outputs.is_empty() && self.outputs.iter().all(OutputTensor::is_possible);
+        if possible { Ok(()) } else { Err(ParseError::new(0, Malformed::Dimensions)) }
     }
 
     /// Checks that no element straddles two lines of `line_bytes` useful bytes.

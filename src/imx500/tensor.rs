@@ -2,7 +2,7 @@
 //! an element in it and was checked to lie inside the buffer.
 
 use super::network::{InputTensor, NetworkDescription, OutputTensor};
-use super::{LINE_BYTES, ParseError, region};
+use super::{LINE_BYTES, Malformed, ParseError, region};
 
 /// A stream of bytes laid over lines.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +79,7 @@ pub struct TensorView<'a> {
     /// DNN line that it begins on.
     pub first_line: usize,
     lines: Lines<'a>,
+    in_order: bool,
 }
 
 impl<'a> TensorView<'a> {
@@ -98,7 +99,7 @@ impl<'a> TensorView<'a> {
     /// When `index` is not below `len()`.
     pub fn raw(&self, index: usize) -> i64 {
         assert!(index < self.len(), "element {index} of {}", self.len());
-        let wire_index = if self.tensor.is_in_order() { index } else { self.tensor.wire_index(index) };
+        let wire_index = if self.in_order { index } else { self.tensor.wire_index(index) };
         self.raw_on_wire(wire_index)
     }
 
@@ -110,9 +111,15 @@ impl<'a> TensorView<'a> {
         self.dequantise(self.raw(index))
     }
 
+    /// The bytes of all elements, little-endian, when they lie in the order of the result and without gaps: the fast way
+    /// for large tensors. True for all real networks over CSI-2.
+    pub fn bytes(&self) -> Option<&'a [u8]> {
+        (self.in_order && self.lines.line_bytes == LINE_BYTES).then_some(self.lines.bytes)
+    }
+
     /// All raw integers in the order of the result.
     pub fn raws(&self) -> impl Iterator<Item = i64> + '_ {
-        let in_order = self.tensor.is_in_order();
+        let in_order = self.in_order;
         (0..self.len()).map(move |i| self.raw_on_wire(if in_order { i } else { self.tensor.wire_index(i) }))
     }
 
@@ -166,6 +173,20 @@ impl<'a> OutputView<'a> {
         Ok(view)
     }
 
+    /// A view of tensors that lie in `lines` from the first byte on, each from a new line of [`LINE_BYTES`] on, of which the
+    /// first `line_bytes` count (2560 over CSI-2): for trying a post-processing without a sensor.
+    ///
+    /// # Errors
+    /// The tensors are impossible, or leave `lines`.
+    pub fn over(network: &'a NetworkDescription, lines: &'a [u8], line_bytes: u16) -> Result<Self, ParseError> {
+        if !(1..=LINE_BYTES).contains(&usize::from(line_bytes)) {
+            return Err(ParseError::new(0, Malformed::LineLength(line_bytes)));
+        }
+        network.check_outputs()?;
+        network.check_line_bytes(line_bytes)?;
+        Self::new(lines, network, 0, line_bytes)
+    }
+
     /// Number of tensors, at least 1.
     pub fn len(&self) -> usize {
         self.network.outputs.len()
@@ -186,7 +207,10 @@ impl<'a> OutputView<'a> {
         let view = *self;
         view.places().filter_map(move |(tensor, first_line)| {
             // `new` checked every one of them.
-            view.lines(tensor, first_line).ok().map(|lines| TensorView { tensor, first_line, lines })
+            view.lines(tensor, first_line).ok().map(|lines| {
+                let in_order = tensor.is_in_order();
+                TensorView { tensor, first_line, lines, in_order }
+            })
         })
     }
 

@@ -3,7 +3,9 @@
 use core::fmt;
 use core::str::FromStr;
 
-use super::{BoxOrder, Classify, DecodeError, Detect, PostProcess, Segment, Target};
+use super::{
+    BoxOrder, Classify, DecodeError, Detect, FindAnomaly, HigherHrnet, Nanodet, Posenet, PostProcess, Segment, Target,
+};
 use crate::imx500::intrinsics::{Intrinsics, Task};
 use crate::imx500::network::{NetworkDescription, OutputTensor};
 use crate::imx500::tensor::OutputView;
@@ -25,22 +27,34 @@ pub enum PostName {
     OdEfficientdetLite0,
     /// `od_yolo_ultralytics`: as `od_bscn`, boxes x0 y0 x1 y1 in pixels of the input tensor.
     OdYoloUltralytics,
+    /// `nanodet`: the raw head of nanodet; not modlib's, but the packages' word.
+    Nanodet,
+    /// `posenet`: heat maps, short and mid offsets.
+    Posenet,
+    /// `higherhrnet`: the best candidates of each joint with their tags.
+    HigherHrnet,
     /// `segment`: one tensor with the class of each pixel.
     Segment,
+    /// `anomaly`: one tensor with a heat map and a score.
+    Anomaly,
     /// `none`: nothing is made of the tensors; for networks whose picture alone is wanted.
     None,
 }
 
 impl PostName {
     /// All names.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Cls,
         Self::ClsSoftmax,
         Self::OdBscn,
         Self::OdBcsn,
         Self::OdEfficientdetLite0,
         Self::OdYoloUltralytics,
+        Self::Nanodet,
+        Self::Posenet,
+        Self::HigherHrnet,
         Self::Segment,
+        Self::Anomaly,
         Self::None,
     ];
 
@@ -53,7 +67,11 @@ impl PostName {
             Self::OdBcsn => "od_bcsn",
             Self::OdEfficientdetLite0 => "od_efficientdet_lite0",
             Self::OdYoloUltralytics => "od_yolo_ultralytics",
+            Self::Nanodet => "nanodet",
+            Self::Posenet => "posenet",
+            Self::HigherHrnet => "higherhrnet",
             Self::Segment => "segment",
+            Self::Anomaly => "anomaly",
             Self::None => "none",
         }
     }
@@ -65,7 +83,11 @@ impl PostName {
             Self::OdBscn | Self::OdBcsn | Self::OdEfficientdetLite0 | Self::OdYoloUltralytics => {
                 "four tensors [n, 4], [n], [n], [1]"
             }
+            Self::Nanodet => "one tensor [anchors, classes + 32]",
+            Self::Posenet => "three tensors [h, w, 17], [h, w, 34], [h, w, 64]",
+            Self::HigherHrnet => "three tensors [n, 17] with n of at most 30",
             Self::Segment => "one tensor [height, width]",
+            Self::Anomaly => "one tensor [height, width, 2]",
             Self::None => "anything",
         }
     }
@@ -75,7 +97,11 @@ impl PostName {
         match self {
             Self::Cls | Self::ClsSoftmax => Classify::fits(network),
             Self::OdBscn | Self::OdBcsn | Self::OdEfficientdetLite0 | Self::OdYoloUltralytics => Detect::fits(network),
+            Self::Nanodet => Nanodet::fits(network),
+            Self::Posenet => Posenet::fits(network),
+            Self::HigherHrnet => HigherHrnet::fits(network),
             Self::Segment => Segment::fits(network),
+            Self::Anomaly => FindAnomaly::fits(network),
             Self::None => true,
         }
     }
@@ -93,7 +119,11 @@ impl PostName {
             Self::OdBcsn => detect(BoxOrder::YX, false, true),
             Self::OdEfficientdetLite0 => detect(BoxOrder::YX, true, false),
             Self::OdYoloUltralytics => detect(BoxOrder::XY, true, false),
+            Self::Nanodet => BuiltIn::Nanodet(Nanodet::new()),
+            Self::Posenet => BuiltIn::Posenet(Posenet::new()),
+            Self::HigherHrnet => BuiltIn::HigherHrnet(HigherHrnet::new()),
             Self::Segment => BuiltIn::Segment(Segment),
+            Self::Anomaly => BuiltIn::Anomaly(FindAnomaly),
             Self::None => BuiltIn::None,
         };
         post.set(settings);
@@ -139,16 +169,28 @@ pub struct PostSettings {
     pub top: Option<usize>,
 }
 
-/// One of the built-in post-processings, with its settings.
-#[derive(Clone, Debug, PartialEq)]
+/// One of the built-in post-processings, with its settings and all the memory that it works in: about 110 KB, whichever it is.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one of them, made before the first frame; a box needs an allocator"
+)]
 pub enum BuiltIn {
     /// `cls`, `cls_softmax`.
     Classify(Classify),
     /// `od_…`.
     Detect(Detect),
+    /// `nanodet`.
+    Nanodet(Nanodet),
+    /// `posenet`.
+    Posenet(Posenet),
+    /// `higherhrnet`.
+    HigherHrnet(HigherHrnet),
     /// `segment`.
     Segment(Segment),
+    /// `anomaly`.
+    Anomaly(FindAnomaly),
     /// `none`: results stay [`ResultState::Absent`].
     None,
 }
@@ -163,7 +205,10 @@ impl BuiltIn {
         match self {
             Self::Classify(classify) => put(&mut classify.threshold, &mut classify.top),
             Self::Detect(detect) => put(&mut detect.threshold, &mut detect.boxes_max),
-            Self::Segment(_) | Self::None => {}
+            Self::Nanodet(nanodet) => put(&mut nanodet.threshold, &mut nanodet.boxes_max),
+            Self::Posenet(posenet) => put(&mut posenet.threshold, &mut posenet.poses_max),
+            Self::HigherHrnet(hrnet) => put(&mut hrnet.threshold, &mut hrnet.poses_max),
+            Self::Segment(_) | Self::Anomaly(_) | Self::None => {}
         }
     }
 
@@ -179,7 +224,11 @@ impl BuiltIn {
                 (BoxOrder::XY, true, false) => "od_yolo_ultralytics",
                 _ => "od",
             },
+            Self::Nanodet(_) => "nanodet",
+            Self::Posenet(_) => "posenet",
+            Self::HigherHrnet(_) => "higherhrnet",
             Self::Segment(_) => "segment",
+            Self::Anomaly(_) => "anomaly",
             Self::None => "none",
         }
     }
@@ -189,7 +238,8 @@ impl PostProcess for BuiltIn {
     fn side_bytes(&self, network: &NetworkDescription) -> usize {
         match self {
             Self::Segment(segment) => segment.side_bytes(network),
-            Self::Classify(_) | Self::Detect(_) | Self::None => 0,
+            Self::Anomaly(anomaly) => anomaly.side_bytes(network),
+            _ => 0,
         }
     }
 
@@ -197,7 +247,11 @@ impl PostProcess for BuiltIn {
         match self {
             Self::Classify(classify) => classify.decode(output, target),
             Self::Detect(detect) => detect.decode(output, target),
+            Self::Nanodet(nanodet) => nanodet.decode(output, target),
+            Self::Posenet(posenet) => posenet.decode(output, target),
+            Self::HigherHrnet(hrnet) => hrnet.decode(output, target),
             Self::Segment(segment) => segment.decode(output, target),
+            Self::Anomaly(anomaly) => anomaly.decode(output, target),
             Self::None => {
                 target.results.reset(ResultState::Absent);
                 Ok(())
@@ -267,6 +321,14 @@ pub fn choose(
         let mut post = BuiltIn::Detect(detect(network, intrinsics));
         post.set(settings);
         return Ok(post);
+    }
+    let shaped = [
+        (Task::ObjectDetection, PostName::Nanodet),
+        (Task::PoseEstimation, PostName::Posenet),
+        (Task::PoseEstimation, PostName::HigherHrnet),
+    ];
+    if let Some((_, post)) = shaped.into_iter().find(|&(wanted, post)| may_be(wanted) && post.fits(network)) {
+        return Ok(post.make(settings));
     }
     // From here on a shape alone is not enough.
     match task {

@@ -2,6 +2,7 @@
 
 use heapless::Vec;
 
+use super::math::exp;
 use super::{DecodeError, PostProcess, Target, tensor};
 use crate::imx500::network::{NetworkDescription, OutputTensor};
 use crate::imx500::tensor::OutputView;
@@ -65,37 +66,5 @@ impl PostProcess for Classify {
             }
         }
         Ok(())
-    }
-}
-
-/// e^x for x ≤ 0, which `core` does not have: e^(k ln 2 + r) = 2^k e^r with |r| ≤ ln 2 / 2 and a Taylor series that ends
-/// below 1e-16 there.
-pub(super) fn exp(x: f64) -> f64 {
-    const LN_2: f64 = core::f64::consts::LN_2;
-    if x.is_nan() || x < -700.0 {
-        return 0.0;
-    }
-    let x = x.min(0.0);
-    let k = (x / LN_2 - 0.5) as i64;
-    let r = x - k as f64 * LN_2;
-    let (mut term, mut sum) = (1.0, 1.0);
-    for n in 1..=14 {
-        term *= r / f64::from(n);
-        sum += term;
-    }
-    sum * f64::from_bits(((1023 + k) as u64) << 52)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_exponential_is_good_to_twelve_digits() {
-        for i in 0..2000 {
-            let x = -0.01 * f64::from(i);
-            assert!((exp(x) - x.exp()).abs() <= 1e-12 * x.exp(), "{x}");
-        }
-        assert_eq!(exp(f64::NEG_INFINITY), 0.0);
     }
 }

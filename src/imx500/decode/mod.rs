@@ -3,18 +3,29 @@
 //! A decoder takes the tensors of one buffer and fills the frame's results in place; coordinates are fractions of the
 //! network's window. It allocates nothing and bounds every loop by the tensors' own, checked, sizes.
 
+mod anomaly;
+mod assignment;
 mod built_in;
 mod classification;
 mod detection;
+mod higherhrnet;
+mod math;
+mod nanodet;
+mod posenet;
 mod segmentation;
 
+pub use anomaly::FindAnomaly;
 pub use built_in::{BuiltIn, NoPost, PostName, PostSettings, UnknownPost, choose};
 pub use classification::Classify;
 pub use detection::{BoxOrder, Detect};
+pub use higherhrnet::HigherHrnet;
+pub use nanodet::Nanodet;
+pub use posenet::Posenet;
 pub use segmentation::Segment;
 
 use core::fmt;
 
+use super::network::OutputTensor;
 use super::tensor::{OutputView, TensorView};
 use crate::results::Results;
 
@@ -89,4 +100,10 @@ fn tensor<'a>(output: &OutputView<'a>, index: usize, elements: Option<usize>) ->
         Some(wanted) if view.len() != wanted => Err(DecodeError::Shape { index, elements: view.len() }),
         _ => Ok(view),
     }
+}
+
+/// The sizes of a tensor of exactly `N` dimensions.
+fn shape<const N: usize>(tensor: &OutputTensor) -> Option<[usize; N]> {
+    let sizes: heapless::Vec<usize, N> = tensor.dimensions.iter().take(N).map(|d| usize::from(d.size)).collect();
+    sizes.into_array().ok().filter(|_| tensor.dimensions.len() == N)
 }

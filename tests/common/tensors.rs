@@ -1,0 +1,76 @@
+//! Networks and tensors made by hand, for post-processings without a sensor.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use kinora::imx500::{Dimension, InputTensor, LINE_BYTES, NetworkDescription, OutputTensor};
+
+/// Shape and type of one tensor to be made.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub sizes: Vec<u16>,
+    pub bits: u8,
+    pub signed: bool,
+    pub scale: f32,
+}
+
+/// `shape(&[100, 4], 16, 2^-15)`: signed; negative bits are unsigned ones.
+pub fn shape(sizes: &[u16], bits: i8, scale: f32) -> Shape {
+    Shape { sizes: sizes.to_vec(), bits: bits.unsigned_abs(), signed: bits > 0, scale }
+}
+
+/// A network with these outputs and an input of `width` × `height`.
+pub fn network(name: &str, (width, height): (usize, usize), outputs: &[Shape]) -> NetworkDescription {
+    let dimension = |(place, &size): (usize, &u16)| Dimension { size, serialization: place as u8, padding: 0 };
+    let output = |shape: &Shape| OutputTensor {
+        name: "made".try_into().unwrap(),
+        dimensions: shape.sizes.iter().enumerate().map(dimension).collect(),
+        bits: shape.bits,
+        signed: shape.signed,
+        shift: 0,
+        scale: shape.scale,
+    };
+    NetworkDescription {
+        id: 0,
+        name: name.try_into().unwrap(),
+        input: InputTensor {
+            width,
+            height,
+            channels: 3,
+            row_bytes: width,
+            rows: height,
+            signed: false,
+            shift: 0,
+            scale: 1.0,
+        },
+        outputs: outputs.iter().map(output).collect(),
+    }
+}
+
+/// Lines with the elements of all tensors, `raw(tensor, element)` each, cut to the element's size.
+pub fn lines(network: &NetworkDescription, mut raw: impl FnMut(usize, usize) -> i64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (tensor, output) in network.outputs.iter().enumerate() {
+        for element in 0..output.elements() {
+            bytes.extend_from_slice(&raw(tensor, element).to_le_bytes()[..output.element_bytes()]);
+        }
+        bytes.resize(bytes.len().next_multiple_of(LINE_BYTES), 0xA5);
+    }
+    bytes
+}
+
+/// splitmix64: the same numbers at every run.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// From `low` to `high`, the latter not.
+    pub fn between(&mut self, low: i64, high: i64) -> i64 {
+        low + (self.next() % (high - low) as u64) as i64
+    }
+}

@@ -28,6 +28,9 @@ pub const TIMESTAMP_TEXT_BYTES_MAX: usize = 64;
 /// Bytes of a source's, a network's or a time zone's name. The longest network name of the IMX500 zoo has 50.
 pub const NAME_BYTES_MAX: usize = 128;
 
+/// Bytes of the name of a post-processing; modlib's longest has 21.
+pub const POST_NAME_BYTES_MAX: usize = 32;
+
 /// Bytes of the text of an event or bookmark.
 pub const EVENT_TEXT_BYTES_MAX: usize = 256;
 

@@ -63,6 +63,7 @@ fn run(command: Command, manner: Manner) -> Result<End, Failure> {
         Command::Network(name) => cli::network::run(name.as_deref(), manner),
         Command::Decode(decode) => cli::decode::run(&decode, manner),
         Command::Doctor(doctor) => cli::doctor::run(&doctor, manner),
+        Command::Redetect(redetect) => cli::redetect::run(&redetect, manner),
         Command::Completions(shell) => cli::completions::run(shell),
         Command::Man(directory) => cli::man::run(&directory, manner),
     }

@@ -229,6 +229,9 @@ fn buffers_and_networks_have_the_documented_fields() {
         assert_matches("decode", decoded);
         assert_matches("decoded buffer", &decoded["frames"][0]);
     }
+    let line = "record --json --clock manual --source virtual:imx500 --frames 2 --raw-metadata --out raw.kinora";
+    assert_matches("record", &run(folder.path(), line)[0]);
+    assert_matches("redetect", &run(folder.path(), "redetect raw.kinora -o again.kinora --json")[0]);
     if let Some(networks) = common::shared("imx500/networks") {
         let file = networks.join("imx500_network_posenet.rpk");
         assert_matches("network", &run(folder.path(), &format!("network {} --json", file.display()))[0]);

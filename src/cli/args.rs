@@ -92,6 +92,9 @@ pub enum Sub {
     /// Look over the machine before a long recording, and say what to do about what is found
     #[command(after_help = after("kinora doctor\nkinora doctor --out /mnt/card --keep-size 20GiB --card-tbw 60\nkinora doctor --json | jq '.findings[] | select(.state == \"warning\")'"))]
     Doctor(DoctorArgs),
+    /// Make the results of a recording again from its raw metadata, with another threshold, post-processing or network package
+    #[command(after_help = after("kinora redetect night.kinora --threshold 0.3 -o again.kinora\nkinora redetect night.kinora --post od_bscn -o again.kinora --json\nkinora redetect night.kinora --network ./my_network.rpk -o again.kinora && kinora diff night.kinora again.kinora"))]
+    Redetect(RedetectArgs),
     /// Print a script that completes commands and flags in a shell
     #[command(after_help = after("kinora completions bash > /etc/bash_completion.d/kinora\nkinora completions zsh > ~/.zfunc/_kinora\nkinora completions fish > ~/.config/fish/completions/kinora.fish"))]
     Completions(CompletionsArgs),
@@ -104,7 +107,7 @@ pub enum Sub {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Source")]
 pub struct SourceArgs {
-    /// auto, v4l2:PATH, virtual[:seed=N], a .kinora or modlib .json FILE, or - for modlib lines on standard input
+    /// auto, v4l2:PATH, virtual[:seed=N], virtual:imx500, a .kinora or modlib .json FILE, or - for modlib lines on standard input
     #[arg(long, value_name = "SRC", default_value = "auto")]
     pub source: Option<String>,
     /// Picture size where the source has no own
@@ -602,6 +605,26 @@ pub struct DoctorArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct RedetectArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// The network: FILE.rpk, or its name or the beginning of it [default: as the recording describes it]
+    #[arg(long, value_name = "FILE|NAME")]
+    pub network: Option<String>,
+    /// Post-processing by modlib's name [default: the one of the recording]
+    #[arg(long, visible_alias = "post", value_name = "NAME")]
+    pub post_process: Option<String>,
+    /// Leave out results below this score, 0 to 1
+    #[arg(long, value_name = "SCORE")]
+    pub threshold: Option<String>,
+    /// Class names, one on each line [default: those of the network or the recording]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub labels: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_name = "SHELL")]
@@ -639,7 +662,7 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let commands: Vec<_> = cli.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
-        assert_eq!(commands.len(), 19);
+        assert_eq!(commands.len(), 20);
         for command in commands.iter().chain([&cli]) {
             let help = command.clone().render_long_help().to_string();
             let (_, end) =

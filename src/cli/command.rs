@@ -17,6 +17,7 @@ use super::doctor::Doctor;
 use super::replay::{Replay, ReplayOutput};
 use serde_json::json;
 
+use super::redetect::Redetect;
 use super::settings::Settings;
 use super::units;
 
@@ -40,6 +41,7 @@ pub enum Command {
     Network(Option<String>),
     Decode(Decode),
     Doctor(Box<Doctor>),
+    Redetect(Box<Redetect>),
     Completions(clap_complete::Shell),
     Man(PathBuf),
 }
@@ -194,6 +196,7 @@ impl Command {
             Sub::Network(args) => Self::Network(args.network),
             Sub::Decode(args) => Self::Decode(decode(args)?),
             Sub::Doctor(args) => Self::Doctor(Box::new(doctor(&args, settings)?)),
+            Sub::Redetect(args) => Self::Redetect(Box::new(redetect(args)?)),
             Sub::Completions(args) => Self::Completions(args.shell),
             Sub::Man(args) => Self::Man(args.directory),
         })
@@ -458,6 +461,18 @@ fn decode(args: args::DecodeArgs) -> Result<Decode, String> {
         network: args.network,
         buffer_size,
     })
+}
+
+fn redetect(args: args::RedetectArgs) -> Result<Redetect, String> {
+    let threshold = args.threshold.as_deref().map(units::fraction).transpose();
+    let camera = CameraOptions {
+        network: args.network,
+        post: args.post_process,
+        threshold: threshold.map_err(|refusal| format!("--threshold: {refusal}"))?,
+        labels: args.labels,
+        ..CameraOptions::default()
+    };
+    Ok(Redetect { file: args.file.file, out: args.out.out_file, camera })
 }
 
 fn range(args: &args::RangeArgs) -> Result<Range, String> {

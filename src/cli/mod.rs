@@ -27,6 +27,7 @@ pub mod output;
 pub mod play;
 pub mod print_config;
 pub mod record;
+pub mod redetect;
 pub mod replay;
 pub mod screen;
 pub mod settings;

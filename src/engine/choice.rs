@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::frame::PixelFormat;
+use crate::imx500::Network;
 use crate::playback::Playback;
 use crate::results::ResultKind;
-use crate::source::virtual_scene::{VirtualOptions, VirtualScene};
+use crate::source::virtual_scene::{SensorOptions, VirtualOptions, VirtualScene, VirtualSensor, built_in_network};
 use crate::source::{CameraOptions, Source, SourceError};
 
 /// What a source string names.
@@ -79,6 +80,10 @@ impl FromStr for VirtualWords {
     fn from_str(text: &str) -> Result<Self, SourceError> {
         let mut words = Vec::new();
         for word in text.split(',').filter(|word| !word.is_empty()) {
+            if word == SENSOR_WORD {
+                words.push((word.to_string(), String::new()));
+                continue;
+            }
             let Some((key, value)) = word.split_once('=') else {
                 return Err(SourceError::Unavailable(format!("virtual: `{word}` is not KEY=VALUE")));
             };
@@ -87,6 +92,7 @@ impl FromStr for VirtualWords {
         // Refused where it is said, not later when it is opened.
         let words = Self(words);
         words.options(&SourceOptions::default())?;
+        words.sensor()?;
         Ok(words)
     }
 }
@@ -98,7 +104,7 @@ impl VirtualWords {
         options.size = common.size.unwrap_or(options.size);
         options.frame_rate = common.frame_rate.unwrap_or(options.frame_rate);
         options.format = common.format.or(options.format);
-        for (key, value) in &self.0 {
+        for (key, value) in self.0.iter().filter(|(key, _)| !is_sensor_key(key)) {
             set(&mut options, key, value).map_err(|form| {
                 SourceError::Unavailable(format!("virtual: {key}={value} is not understood: give {form}"))
             })?;
@@ -107,11 +113,73 @@ impl VirtualWords {
     }
 }
 
+impl VirtualWords {
+    /// The sensor that is simulated, when one is; `None` is the scene as a plain camera sees it.
+    fn sensor(&self) -> Result<Option<SensorOptions>, SourceError> {
+        let mut options = SensorOptions::default();
+        let wrong = |key: &str, value: &str, form: &str| {
+            SourceError::Unavailable(format!("virtual: {key}={value} is not understood: give {form}"))
+        };
+        for (key, value) in &self.0 {
+            match key.as_str() {
+                "layout" => match value.as_str() {
+                    "pi4" => options.layout.strided = true,
+                    "pi5" => options.layout.strided = false,
+                    _ => return Err(wrong(key, value, "pi4 or pi5")),
+                },
+                "width" => match value.as_str() {
+                    "2028" => options.layout.width = 2028,
+                    "4056" => options.layout.width = 4056,
+                    _ => return Err(wrong(key, value, "2028 or 4056")),
+                },
+                "kind" | "format" if self.is_sensor() => {
+                    let text = format!("virtual: {key}={value} is not for {SENSOR_WORD}: give --network or --picture");
+                    return Err(SourceError::Unavailable(text));
+                }
+                _ => {}
+            }
+        }
+        Ok(self.is_sensor().then_some(options))
+    }
+
+    fn is_sensor(&self) -> bool {
+        self.0.iter().any(|(key, _)| is_sensor_key(key))
+    }
+
+    /// Opens the scene, or the sensor that sees it.
+    fn open(&self, common: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+        let (name, scene, camera) = (self.to_string(), self.options(common)?, &common.camera);
+        let asks_for_sensor = camera.network.is_some()
+            || camera.picture.is_some()
+            || camera.raw_metadata.is_some()
+            || camera.post.is_some();
+        let sensor = self.sensor()?.or(asks_for_sensor.then(SensorOptions::default));
+        let Some(sensor) = sensor else { return Ok(Box::new(VirtualScene::new(&name, scene)?)) };
+        let network = match &camera.network {
+            Some(network) => {
+                Network::open_named(network).map_err(|error| SourceError::Unavailable(error.to_string()))?
+            }
+            None => built_in_network(),
+        };
+        Ok(Box::new(VirtualSensor::new(&name, scene, sensor, camera, camera.equip(network)?)?))
+    }
+}
+
+/// The word that makes the virtual camera an IMX500.
+const SENSOR_WORD: &str = "imx500";
+
+fn is_sensor_key(key: &str) -> bool {
+    [SENSOR_WORD, "layout", "width"].contains(&key)
+}
+
 impl fmt::Display for VirtualWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "virtual")?;
         for (index, (key, value)) in self.0.iter().enumerate() {
-            write!(f, "{}{key}={value}", if index == 0 { ':' } else { ',' })?;
+            write!(f, "{}{key}", if index == 0 { ':' } else { ',' })?;
+            if key != SENSOR_WORD {
+                write!(f, "={value}")?;
+            }
         }
         Ok(())
     }
@@ -135,7 +203,7 @@ fn set(options: &mut VirtualOptions, key: &str, value: &str) -> Result<(), &'sta
         "every" => options.results_every = value.parse().map_err(|_| "a number of frames")?,
         "frames" => options.frames = Some(value.parse().map_err(|_| "a number of frames")?),
         "paced" => options.paced = value.parse().map_err(|_| "true or false")?,
-        _ => return Err("seed, size, fps, format, kind, objects, every, frames or paced"),
+        _ => return Err("seed, size, fps, format, kind, objects, every, frames, paced, imx500, layout or width"),
     }
     Ok(())
 }
@@ -186,7 +254,7 @@ impl SourceChoice {
                 return Err(SourceError::Unavailable(text).into());
             }
             Self::V4l2(path) => open_camera(path, options)?,
-            Self::Virtual(words) => Box::new(VirtualScene::new(&words.to_string(), words.options(options)?)?),
+            Self::Virtual(words) => words.open(options)?,
             Self::File(path) if path.exists() => Box::new(open_file(path)?.looped(options.repeat).into_source()),
             Self::File(path) => {
                 let text = format!("{}: neither a source nor a file that is there: {FORMS}", path.display());

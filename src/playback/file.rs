@@ -90,6 +90,7 @@ fn info_of(reader: &mut Reader, path: &Path) -> SourceInfo {
     info.live = false;
     info.frame_rate = header.frame_rate;
     info.network = header.network.clone();
+    info.post = header.post.clone();
     info.labels = header.labels.clone();
     info.time_zone = header.time_zone.clone();
     info.frames = Some(reader.len());

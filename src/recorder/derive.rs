@@ -10,6 +10,7 @@ use crate::ledger::Loss;
 use crate::playback::Playback;
 use crate::results::{ResultKind, ResultState, Results};
 use crate::sink::{Added, Summary};
+use crate::source::SourceInfo;
 
 /// A recording made from another one: pictures, times, sequence numbers and sensor bytes are those of the original, results
 /// are new. Made by [`Recorder::derive`].
@@ -45,10 +46,14 @@ impl Recorder {
     /// # Errors
     /// The file exists or cannot be made.
     pub fn derive(original: &Playback, path: impl Into<PathBuf>) -> Result<Derived> {
-        let mut source = original.info().clone();
+        Self::derive_as(original.info().clone(), original.events(), path)
+    }
+
+    /// As [`derive`](Self::derive), with what the new recording says about its network.
+    pub(super) fn derive_as(mut source: SourceInfo, events: &[Event], path: impl Into<PathBuf>) -> Result<Derived> {
         source.side_bytes_max = source.side_bytes_max.max(NEW_SIDE_BYTES_MAX);
         let recorder = Self::builder().file(path).format(Format::AsItComes).source(&source).create()?;
-        let mut events = original.events().to_vec();
+        let mut events = events.to_vec();
         events.sort_by_key(|event| std::cmp::Reverse(event.at));
         Ok(Derived { recorder, events })
     }

@@ -22,6 +22,7 @@ mod derive;
 mod json_file;
 mod output;
 mod picture;
+mod redetect;
 mod relay;
 mod series;
 mod split;
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 
 pub use builder::{Codec, Format, RecorderBuilder, SIZE_MIN};
 pub use derive::Derived;
+pub use redetect::Redetection;
 
 use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};

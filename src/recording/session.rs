@@ -7,11 +7,12 @@ use super::body::{PairBody, PictureBody};
 use super::format::{Geometry, RecordError};
 use crate::frame::PictureInfo;
 use crate::labels::Labels;
-use crate::limits::{LABEL_TEXT_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX};
+use crate::limits::{LABEL_TEXT_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, POST_NAME_BYTES_MAX};
 use crate::source::{SourceInfo, bounded};
 use crate::time::ClockPair;
 
-const SCHEMA: u16 = 1;
+/// Schema of a session without a post-processing, and of one with: 2 has its name behind everything else.
+const SCHEMAS: [u16; 2] = [1, 2];
 const FIXED_BYTES: usize = 32;
 
 /// Largest session section: fixed part, four names, numbers, labels with two bytes of length each.
@@ -35,6 +36,8 @@ pub struct SessionHeader {
     pub frame_rate: (u32, u32),
     /// The network that runs, or empty.
     pub network: heapless::String<NAME_BYTES_MAX>,
+    /// Name of the post-processing that made the results, or empty.
+    pub post: heapless::String<POST_NAME_BYTES_MAX>,
     /// Names of its classes.
     pub labels: Labels,
     /// Both clocks at the start.
@@ -67,6 +70,7 @@ impl SessionHeader {
             picture: source.picture,
             frame_rate: source.frame_rate,
             network: source.network.clone(),
+            post: source.post.clone(),
             labels: source.labels.clone(),
             clock: source.recorded_clock.unwrap_or(clock),
             time_zone: source.time_zone.clone(),
@@ -104,7 +108,6 @@ struct Written<'a> {
 
 #[derive(Deserialize)]
 struct Read<'a> {
-    #[allow(dead_code, reason = "schema 1 is the only one so far")]
     schema: u16,
     source: &'a str,
     picture: Option<PictureBody>,
@@ -156,7 +159,7 @@ pub fn encode(header: &SessionHeader, geometry: &Geometry) -> Box<[u8]> {
     bytes[24..28].copy_from_slice(&geometry.page_bytes.to_le_bytes());
     bytes[28..32].copy_from_slice(&geometry.record_bytes_max.to_le_bytes());
     let body = Written {
-        schema: SCHEMA,
+        schema: SCHEMAS[usize::from(!header.post.is_empty())],
         source: &header.source,
         picture: header.picture.map(PictureBody::new),
         rate_numerator: header.frame_rate.0,
@@ -169,9 +172,12 @@ pub fn encode(header: &SessionHeader, geometry: &Geometry) -> Box<[u8]> {
         part: header.part,
         labels: &header.labels,
     };
-    let written =
-        postcard::to_slice(&body, &mut bytes[FIXED_BYTES..]).expect("SESSION_BYTES_MAX bounds every field").len();
-    bytes.truncate(FIXED_BYTES + written);
+    const BOUNDED: &str = "SESSION_BYTES_MAX bounds every field";
+    let mut end = FIXED_BYTES + postcard::to_slice(&body, &mut bytes[FIXED_BYTES..]).expect(BOUNDED).len();
+    if !header.post.is_empty() {
+        end += postcard::to_slice(header.post.as_str(), &mut bytes[end..]).expect(BOUNDED).len();
+    }
+    bytes.truncate(end);
     bytes.into_boxed_slice()
 }
 
@@ -195,7 +201,11 @@ pub fn decode(bytes: &[u8]) -> Result<SessionHeader, RecordError> {
     let wrong = RecordError::Body { what: "session header" };
     let id = *bytes.first_chunk().ok_or(wrong)?;
     let body = bytes.get(FIXED_BYTES..).ok_or(wrong)?;
-    let (read, _) = postcard::take_from_bytes::<Read>(body).map_err(|_| wrong)?;
+    let (read, rest) = postcard::take_from_bytes::<Read>(body).map_err(|_| wrong)?;
+    let post = match read.schema {
+        0 | 1 => "",
+        _ => postcard::take_from_bytes::<&str>(rest).map_err(|_| wrong)?.0,
+    };
     let picture = match read.picture {
         None => None,
         Some(picture) => Some(picture.info().ok_or(wrong)?),
@@ -208,6 +218,7 @@ pub fn decode(bytes: &[u8]) -> Result<SessionHeader, RecordError> {
         picture,
         frame_rate: (read.rate_numerator, read.rate_denominator),
         network: bounded(read.network),
+        post: bounded(post),
         labels: read.labels,
         clock: read.clock.pair(),
         time_zone: bounded(read.time_zone),
@@ -225,6 +236,7 @@ mod tests {
         source.picture = Some(PictureInfo::packed(PixelFormat::Bgr888, 640, 480));
         source.network = bounded(&"n".repeat(NAME_BYTES_MAX));
         source.time_zone = bounded(&"z".repeat(NAME_BYTES_MAX));
+        source.post = bounded(&"p".repeat(POST_NAME_BYTES_MAX));
         for _ in 0..LABELS_MAX {
             source.labels.push(&"l".repeat(LABEL_TEXT_BYTES_MAX / LABELS_MAX)).unwrap();
         }

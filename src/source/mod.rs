@@ -4,6 +4,7 @@ mod camera_options;
 pub mod metadata;
 #[cfg(feature = "modlib")]
 pub mod modlib;
+pub mod redetector;
 #[cfg(feature = "v4l2")]
 pub mod v4l2;
 pub mod virtual_scene;
@@ -13,7 +14,7 @@ pub use camera_options::{CameraOptions, PictureSource, RawMetadata, WhiteBalance
 use crate::frame::PictureInfo;
 use crate::labels::Labels;
 use crate::ledger::Loss;
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, POST_NAME_BYTES_MAX};
 use crate::slot::Slot;
 use crate::time::{ClockPair, Span};
 
@@ -43,6 +44,8 @@ pub struct SourceInfo {
     pub frames: Option<u64>,
     /// The network that runs, or empty.
     pub network: heapless::String<NAME_BYTES_MAX>,
+    /// Post-processing of the network by name ([`PostName`](crate::imx500::decode::PostName)), or empty.
+    pub post: heapless::String<POST_NAME_BYTES_MAX>,
     /// Names of its classes.
     pub labels: Labels,
     /// IANA name of the time zone that local times mean, or empty for the machine's own.
@@ -66,6 +69,7 @@ impl SourceInfo {
             frame_rate: (30, 1),
             frames: None,
             network: heapless::String::new(),
+            post: heapless::String::new(),
             labels: Labels::new(),
             time_zone: heapless::String::new(),
             recorded_clock: None,

@@ -7,6 +7,10 @@
 mod canvas;
 mod objects;
 mod results;
+mod sensor;
+mod tensors;
+
+pub use self::sensor::{BUILT_IN, SensorOptions, VirtualSensor, built_in_network, is_seen_by};
 
 use self::canvas::Canvas;
 use self::objects::{CLASSES, Object};
@@ -123,6 +127,32 @@ impl VirtualScene {
         Ok(Self { info, options, objects, canvas: None, started: ClockPair::default(), next: 0 })
     }
 
+    /// Begins with frame 0.
+    fn begin(&mut self, now: ClockPair) {
+        self.started = now;
+        self.next = 0;
+    }
+
+    /// Numbers, times and sizes of the next frame, its number and its instant; `None` when there are no more.
+    fn stamp(&mut self, slot: &mut Slot) -> Option<(u64, Timestamp)> {
+        let n = self.next;
+        if self.options.frames.is_some_and(|frames| n >= frames) {
+            return None;
+        }
+        self.next += 1;
+        let at = self.captured_at(n);
+        let meta = &mut slot.meta;
+        meta.sequence = n;
+        meta.captured_at = at;
+        meta.captured_wall = self.started.wall_of(at);
+        meta.image_type = self.info.picture.map(|_| ImageType::Vga);
+        (meta.width, meta.height) = (Some(self.options.size.0), Some(self.options.size.1));
+        meta.new_detection = n % u64::from(self.options.results_every) == 0;
+        meta.frame_count = Some((n % 256) as i64);
+        slot.due_at = self.options.paced.then_some(at);
+        Some((n, at))
+    }
+
     /// Capture time of frame `n`, exact: nothing accumulates.
     fn captured_at(&self, n: u64) -> Timestamp {
         let (frames, seconds) = self.options.frame_rate;
@@ -137,28 +167,13 @@ impl Source for VirtualScene {
     }
 
     fn start(&mut self, now: ClockPair) -> Result<(), SourceError> {
-        self.started = now;
-        self.next = 0;
+        self.begin(now);
         self.canvas = self.info.picture.map(|picture| Canvas::new(picture, self.options.seed));
         Ok(())
     }
 
     fn fill(&mut self, slot: &mut Slot, _wait: Span) -> Result<Filled, SourceError> {
-        let n = self.next;
-        if self.options.frames.is_some_and(|frames| n >= frames) {
-            return Ok(Filled::End);
-        }
-        self.next += 1;
-        let at = self.captured_at(n);
-        let meta = &mut slot.meta;
-        meta.sequence = n;
-        meta.captured_at = at;
-        meta.captured_wall = self.started.wall_of(at);
-        meta.image_type = self.info.picture.map(|_| ImageType::Vga);
-        (meta.width, meta.height) = (Some(self.options.size.0), Some(self.options.size.1));
-        meta.new_detection = n % u64::from(self.options.results_every) == 0;
-        meta.frame_count = Some((n % 256) as i64);
-        slot.due_at = self.options.paced.then_some(at);
+        let Some((n, at)) = self.stamp(slot) else { return Ok(Filled::End) };
         if let (Some(canvas), Some(info)) = (&self.canvas, self.info.picture) {
             let Ok(bytes) = slot.pixels_mut(info) else { return Ok(too_big(n, at)) };
             canvas.draw(n, &self.objects, bytes);

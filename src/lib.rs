@@ -132,7 +132,7 @@ pub use results::{ResultKind, ResultState, Results};
 #[cfg(feature = "std")]
 pub use sink::{Added, FrameSink, Summary};
 #[cfg(feature = "std")]
-pub use sys::{descriptor, thread};
+pub use sys::{descriptor, simd, thread};
 pub use time::{Clock, ClockPair, ManualClock, Span, Speed, Timestamp, WallTime};
 
 /// `s` seconds, for calls like `session.trigger("goal", secs(5), secs(5))`.

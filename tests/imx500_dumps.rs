@@ -7,7 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use kinora::imx500::decode::{Classify, Detect, PostProcess, Segment, Target};
-use kinora::imx500::{Inference, InputTensor, Layout, LockStep, Parser, Step, TensorHeader};
+use kinora::imx500::picture::Kernels;
+use kinora::imx500::{
+    Inference, InputTensor, InputView, Layout, LockStep, Normalisation, Parser, PlaneOrder, Step, TensorHeader,
+};
 use kinora::{ResultKind, ResultState, Results};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -52,6 +55,33 @@ fn planes(frame_count: u8, tensor: &InputTensor, bytes: &[u8]) -> Value {
     })
 }
 
+/// The RGB picture of an input tensor, from its lines and from its planes, with the loops of this processor and the plain ones,
+/// beside the formula for each sample.
+fn check_rgb(view: &InputView<'_>, planes: &[u8]) {
+    let t = &view.tensor;
+    let odd =
+        Normalisation { order: PlaneOrder::Bgr, norm_val: [-100, 5, 77], div_val: [512, 1024, 700], signed: false };
+    let plain = Normalisation::of_tensor(t);
+    for normalisation in [plain, Normalisation { order: PlaneOrder::Bgr, ..plain }, odd] {
+        let plane = |colour: usize| match (t.channels, normalisation.order) {
+            (1, _) => 0,
+            (_, PlaneOrder::Rgb) => colour,
+            (_, PlaneOrder::Bgr) => 2 - colour,
+        };
+        let constants = |colour: usize| if normalisation.order == PlaneOrder::Bgr { 2 - colour } else { colour };
+        let pixels = t.width * t.height;
+        let expected: Vec<u8> = (0..3 * pixels)
+            .map(|i| normalisation.picture_value(constants(i % 3), planes[plane(i % 3) * pixels + i / 3]))
+            .collect();
+        for kernels in [Kernels::PORTABLE, kinora::simd::kernels()] {
+            let (mut of_lines, mut of_planes) = (vec![0; t.rgb_bytes()], vec![0; t.rgb_bytes()]);
+            view.copy_rgb(&normalisation, &kernels, &mut of_lines);
+            t.planes_to_rgb(planes, &normalisation, &kernels, &mut of_planes);
+            assert!(of_lines == expected && of_planes == expected, "RGB of {t:?}, {normalisation:?}");
+        }
+    }
+}
+
 /// What the sidecar says under `emitted`, from our parser.
 fn emitted(inference: &Inference<'_>, step: Step, saved: &[u8]) -> Value {
     let (source, input) = match step {
@@ -60,6 +90,7 @@ fn emitted(inference: &Inference<'_>, step: Step, saved: &[u8]) -> Value {
             let view = inference.input.unwrap();
             let mut bytes = vec![0; view.tensor.bytes()];
             view.copy_planes(&mut bytes);
+            check_rgb(&view, &bytes);
             ("current", planes(inference.input_header.frame_count, &view.tensor, &bytes))
         }
         Step::WithSavedInput { frame_count, tensor } => {

@@ -28,6 +28,7 @@ mod kept;
 mod network;
 mod package;
 mod parser;
+pub mod picture;
 mod registers;
 mod stream;
 mod tensor;

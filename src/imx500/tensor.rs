@@ -2,6 +2,8 @@
 //! an element in it and was checked to lie inside the buffer.
 
 use super::network::{InputTensor, NetworkDescription, OutputTensor};
+use super::package::{Normalisation, PlaneOrder};
+use super::picture::Kernels;
 use super::{LINE_BYTES, Malformed, ParseError, region};
 
 /// A stream of bytes laid over lines.
@@ -23,6 +25,17 @@ impl<'a> Lines<'a> {
     /// Place of stream byte `i`.
     fn place(&self, i: usize) -> usize {
         if self.line_bytes == LINE_BYTES { i } else { i / self.line_bytes * LINE_BYTES + i % self.line_bytes }
+    }
+
+    /// `len` stream bytes from `start` on, which stand on one line.
+    fn run(&self, start: usize, len: usize) -> &'a [u8] {
+        let place = self.place(start);
+        &self.bytes[place..place + len]
+    }
+
+    /// Stream bytes from `start` to the end of its line; to the end of all when the lines have no gaps.
+    fn run_bytes(&self, start: usize) -> usize {
+        if self.line_bytes == LINE_BYTES { usize::MAX } else { self.line_bytes - start % self.line_bytes }
     }
 
     /// Copies stream bytes from `start` on, line by line.
@@ -67,6 +80,86 @@ impl<'a> InputView<'a> {
         for (row, samples) in target.chunks_exact_mut(t.width).enumerate() {
             let (plane, y) = (row / t.height, row % t.height);
             self.lines.copy((plane * t.rows + y) * t.row_bytes, samples);
+        }
+    }
+
+    /// The picture that the network saw, as RGB: `[height][width][red, green, blue]`. A single channel gives grey, of four the
+    /// fourth is left out.
+    ///
+    /// `normalisation`: the package's; without a package [`Normalisation::of_tensor`]. Cost: one pass over the tensor.
+    ///
+    /// # Panics
+    /// When `rgb` has not exactly `tensor.rgb_bytes()` bytes.
+    pub fn copy_rgb(&self, normalisation: &Normalisation, kernels: &Kernels, rgb: &mut [u8]) {
+        let t = &self.tensor;
+        assert_eq!(rgb.len(), t.rgb_bytes(), "RGB of {}x{}", t.width, t.height);
+        // Without padding a plane is one long row.
+        let (width, rows) = if t.row_bytes == t.width { (t.width * t.height, 1) } else { (t.width, t.height) };
+        for (y, target) in rgb.chunks_exact_mut(3 * width).enumerate().take(rows) {
+            let starts = t.plane_indices().map(|plane| (plane * t.rows + y) * t.row_bytes);
+            let mut done = 0;
+            while done < width {
+                let on_line = starts.map(|start| self.lines.run_bytes(start + done));
+                let run = on_line[0].min(on_line[1]).min(on_line[2]).min(width - done);
+                let planes = starts.map(|start| self.lines.run(start + done, run));
+                normalisation.planes_to_rgb(planes, kernels, &mut target[3 * done..3 * (done + run)]);
+                done += run;
+            }
+        }
+    }
+}
+
+impl InputTensor {
+    /// Bytes of the picture as RGB.
+    pub const fn rgb_bytes(&self) -> usize {
+        self.width * self.height * 3
+    }
+
+    /// Which planes are shown: all three, or the only one for each colour.
+    const fn plane_indices(&self) -> [usize; 3] {
+        if self.channels < 3 { [0; 3] } else { [0, 1, 2] }
+    }
+
+    /// As [`InputView::copy_rgb`], from planes that [`InputView::copy_planes`] wrote.
+    ///
+    /// # Panics
+    /// When `planes` or `rgb` have not exactly [`bytes`](Self::bytes) and [`rgb_bytes`](Self::rgb_bytes) bytes.
+    pub fn planes_to_rgb(&self, planes: &[u8], normalisation: &Normalisation, kernels: &Kernels, rgb: &mut [u8]) {
+        assert_eq!(planes.len(), self.bytes(), "planes of {}x{}x{}", self.width, self.height, self.channels);
+        assert_eq!(rgb.len(), self.rgb_bytes(), "RGB of {}x{}", self.width, self.height);
+        let pixels = self.width * self.height;
+        let three = self.plane_indices().map(|plane| &planes[plane * pixels..(plane + 1) * pixels]);
+        normalisation.planes_to_rgb(three, kernels, rgb);
+    }
+}
+
+impl Normalisation {
+    /// The usual constants, for a tensor whose package is not at hand: red first, signed or unsigned as it says.
+    pub const fn of_tensor(tensor: &InputTensor) -> Self {
+        let norm_val = if tensor.signed { [-2048; 3] } else { [0; 3] };
+        Self { order: PlaneOrder::Rgb, norm_val, div_val: [0x0400; 3], signed: tensor.signed }
+    }
+
+    /// Picture values of three planes in the tensor's order, woven into RGB. Planes and a third of `rgb` have the same length;
+    /// beyond the shortest nothing is written.
+    pub fn planes_to_rgb(&self, planes: [&[u8]; 3], kernels: &Kernels, rgb: &mut [u8]) {
+        let [first, second, third] = planes;
+        let planes = match self.order {
+            PlaneOrder::Rgb => [first, second, third],
+            PlaneOrder::Bgr => [third, second, first],
+        };
+        match self.offset() {
+            Some(offset) => (kernels.weave)(planes, offset, rgb),
+            None => {
+                (kernels.weave)(planes, 0, rgb);
+                // Constants of each plane of the tensor, for red, green and blue.
+                let indices = if self.order == PlaneOrder::Rgb { [0, 1, 2] } else { [2, 1, 0] };
+                for pixel in rgb.chunks_exact_mut(3) {
+                    for (value, plane) in pixel.iter_mut().zip(indices) {
+                        *value = self.picture_value(plane, *value);
+                    }
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod copy;
 pub mod descriptor;
 pub(crate) mod map;
 pub(crate) mod signal;
+pub mod simd;
 pub mod thread;
 #[cfg(feature = "v4l2")]
 pub(crate) mod v4l2;

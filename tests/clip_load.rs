@@ -311,3 +311,48 @@ fn a_clip_thread_that_cannot_follow_ends_the_clip_short_and_says_by_how_many_fra
     assert_eq!(sequences, (10..10 + frames).collect::<Vec<_>>(), "whole up to its end");
     assert!(*lost > 0 || *frames == 1001, "{lost} lost of {frames}");
 }
+
+/// A disk that takes 2 MB a second, and frames of 100 KB that come a hundred a second: five times what it takes.
+#[test]
+fn a_slow_disk_makes_a_clip_late_or_short_which_it_says_and_the_window_loses_nothing() {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let settings = ClipSettings {
+        reserve: Span::from_ms(500),
+        write_rate: Some(2_000_000),
+        overlap: kinora::clips::Overlap::Separate,
+        ..settings(directory.path())
+    };
+    let (sink, control) = ClipSink::new(Box::new(Counter::default()), settings).expect("a clip saver");
+    let mut feed = Feed::new(sink);
+    feed.run(200, Duration::ZERO);
+    // 11 frames take the disk half a second, and wait for it in history and reserve. 401 are more than those hold.
+    control.trigger("late", Span::from_ms(100), Span::ZERO).expect("taken");
+    control.trigger("short", Span::from_s(2), Span::from_s(2)).expect("taken");
+    // Faster than the stamps say: the disk has no chance to follow.
+    feed.run(500, Duration::from_millis(4));
+    // Everything else goes on as if no clip had been asked for: the last half second is whole.
+    control.trigger("after", Span::from_ms(500), Span::ZERO).expect("taken");
+    feed.run(60, Duration::from_millis(4));
+    let next = feed.next;
+    feed.finish();
+    let events: Vec<ClipEvent> = control.events().collect();
+    println!("{events:?}");
+    let clip = |name: &str| {
+        let found = events.iter().find_map(|event| match event {
+            ClipEvent::Saved { path, label, frames, lost, .. } if label == name => Some((path, *frames, *lost)),
+            _ => None,
+        });
+        let (path, frames, lost) = found.unwrap_or_else(|| panic!("{name} among {events:?}"));
+        let mut reader = Reader::open(path).expect("a recording");
+        let sequences: Vec<u64> = (0..reader.len()).map(|i| reader.frame(i).unwrap().meta.sequence).collect();
+        assert_eq!(sequences.len() as u64, frames);
+        assert!(sequences.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{name} is whole up to its end");
+        (sequences, lost)
+    };
+    assert_eq!(clip("late"), ((190..=200).collect(), 0), "late, and whole");
+    let (sequences, lost) = clip("short");
+    assert!(sequences.len() < 401 && lost > 0, "{} frames, and it says that {lost} are missing", sequences.len());
+    assert!(sequences.len() as u64 + lost <= 401, "no more are missing than were asked for");
+    assert_eq!(sequences[0], 0, "it begins where it should");
+    assert_eq!(clip("after"), ((next - 60 - 50..=next - 60).collect(), 0));
+}

@@ -406,6 +406,7 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         on_clip,
         lock,
         keep_size: settings.get("keep-size", |text| at_least(text, 1 << 20))?,
+        clip_rate: settings.get("clip-rate", |text| at_least(text, 1 << 10))?,
         out: args.everything,
         output: args.output.as_deref().map(replay_output).transpose()?,
         control: settings.get("control", |text| Ok(PathBuf::from(text)))?,

@@ -145,6 +145,21 @@ impl Plan {
         self.begin(first, End::Ordinal(last), Span::ZERO, true)
     }
 
+    /// A frame came into the history: clips whose time it ends are to have no later one. To be called for each frame, so that
+    /// what a clip lacks can be told when its last frames have left the history.
+    pub fn note_newest(&mut self, history: &Window) {
+        let extent = history.extent();
+        let Some(newest) = extent.len.checked_sub(1).map(|i| extent.oldest + u64::from(i)) else { return };
+        let at = captured_at(history, newest);
+        for clip in &mut self.active {
+            match clip.end {
+                End::At(end) if at == end => clip.end = End::Ordinal(newest),
+                End::At(end) if at > end => clip.end = End::Ordinal(newest.saturating_sub(1)),
+                _ => {}
+            }
+        }
+    }
+
     /// What clip `id` needs next.
     pub fn next(&self, id: u32, history: &Window) -> Next {
         let Some(clip) = self.active.iter().find(|clip| clip.id == id) else { return Next::Complete };
@@ -205,16 +220,9 @@ fn missing(clip: &Active, history: &Window) -> u64 {
     let extent = history.extent();
     let behind = extent.oldest + u64::from(extent.len);
     match clip.end {
-        End::Ordinal(last) => behind.min(last + 1) - clip.next,
-        End::At(end) => {
-            // Times rise: halve the part in which the end lies.
-            let (mut low, mut high) = (extent.oldest, behind);
-            while low < high {
-                let middle = low + (high - low) / 2;
-                if captured_at(history, middle) <= end { low = middle + 1 } else { high = middle }
-            }
-            low.max(clip.next) - clip.next
-        }
+        End::Ordinal(last) => behind.min(last + 1).saturating_sub(clip.next),
+        // Its end did not come yet.
+        End::At(_) => behind - clip.next,
     }
 }
 
@@ -288,6 +296,7 @@ mod tests {
         }
 
         fn pump(&mut self) {
+            self.plan.note_newest(&self.history);
             for id in self.plan.ids() {
                 for _ in 0..self.per_tick {
                     match self.plan.next(id, &self.history) {
@@ -375,6 +384,22 @@ mod tests {
         bench.per_tick = 1;
         bench.run(1);
         assert_eq!(bench.ended, [(1, Next::Short(16))], "15 frames stay, the sixteenth pushed the first out");
+    }
+
+    #[test]
+    fn a_clip_that_falls_behind_after_its_end_lacks_only_frames_of_its_own() {
+        let mut bench = Bench::new(10, 5, Overlap::Extend);
+        bench.per_tick = 0;
+        bench.run(10);
+        assert!(matches!(bench.trigger(300, 250), Started::New { first: 6, .. }));
+        bench.per_tick = 1;
+        bench.run(2);
+        bench.per_tick = 0;
+        bench.run(40);
+        bench.per_tick = 1;
+        bench.run(1);
+        // Frames 6 to 11 were asked for, two were handed over.
+        assert_eq!((bench.got[&1].as_slice(), bench.ended.as_slice()), (&[6, 7][..], &[(1, Next::Short(4))][..]));
     }
 
     #[test]

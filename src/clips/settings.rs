@@ -34,6 +34,9 @@ pub struct ClipSettings {
     pub rules: Vec<RuleSettings>,
     /// A shell command that gets each finished clip's path as its argument, in a process of its own.
     pub on_clip: Option<String>,
+    /// Clips are written no faster than so many bytes a second, 1 or more, so that a recording beside them keeps the disk for
+    /// itself. A clip that falls behind by more than the reserve ends short. Default `None`: as fast as the disk takes them.
+    pub write_rate: Option<u64>,
     /// Floor of free space in the directory's file system, in bytes. Default 100 MB.
     pub min_free_bytes: u64,
 }
@@ -64,6 +67,7 @@ impl ClipSettings {
             locked_percent: LOCKED_PERCENT_DEFAULT,
             rules: Vec::new(),
             on_clip: None,
+            write_rate: None,
             min_free_bytes: 100_000_000,
         }
     }

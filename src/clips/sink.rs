@@ -11,7 +11,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::plan::{CLIPS_MAX, Next, Plan, Reach, Started};
 use super::settings::{ClipSettings, RuleSettings};
-use super::writer::{ClipThread, Message};
+use super::writer::{ClipThread, Message, Pace};
 use super::{ClipControl, ClipEvent, EVENTS_MAX, REQUESTS_MAX, Request, Wish, check_pre};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};
@@ -91,6 +91,9 @@ impl ClipSink {
             return Err(Error::Setting(format!(
                 "keep size of clips is {bytes} bytes; it has to be at least {SIZE_MIN}"
             )));
+        }
+        if settings.write_rate == Some(0) {
+            return Err(Error::Setting("write rate of clips is 0 bytes a second; it has to be at least 1".into()));
         }
         if settings.locked_percent > 100 {
             let percent = settings.locked_percent;
@@ -196,6 +199,7 @@ impl Work {
             slots: free,
             events: saved,
             wake: Arc::clone(&wake),
+            pace: Pace::new(settings.write_rate),
             settings: settings.clone(),
             info: info.clone(),
         };
@@ -241,6 +245,7 @@ impl Work {
             self.trigger(request, refused);
         }
         if !self.plan.is_idle() {
+            self.plan.note_newest(&self.history);
             self.pump();
         }
     }

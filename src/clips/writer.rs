@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer};
 
@@ -16,7 +17,7 @@ use crate::event::Event;
 use crate::recorder::Recorder;
 use crate::recording::directory::sync_directory;
 use crate::recording::names::LOCKED_ENDING;
-use crate::sink::Added;
+use crate::sink::{Added, FrameSink as _};
 use crate::slot::Slot;
 use crate::source::SourceInfo;
 use crate::time::{Span, WallTime};
@@ -42,8 +43,30 @@ pub(super) struct ClipThread {
     pub slots: Producer<Box<Slot>>,
     pub events: Producer<ClipEvent>,
     pub wake: Arc<Wake>,
+    pub pace: Pace,
     pub settings: ClipSettings,
     pub info: SourceInfo,
+}
+
+/// Holds the clip thread to a rate of bytes.
+pub(super) struct Pace {
+    bytes_a_second: Option<u64>,
+    free_at: Instant,
+}
+
+impl Pace {
+    /// No faster than this, if there is a limit.
+    pub fn new(bytes_a_second: Option<u64>) -> Self {
+        Self { bytes_a_second, free_at: Instant::now() }
+    }
+
+    /// Waits for as long as these bytes take.
+    fn wait_for(&mut self, bytes: u64) {
+        let Some(rate) = self.bytes_a_second else { return };
+        let ns = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
+        self.free_at = self.free_at.max(Instant::now()) + Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX));
+        std::thread::sleep(self.free_at.saturating_duration_since(Instant::now()));
+    }
 }
 
 /// One clip that is being written.
@@ -98,7 +121,8 @@ impl ClipThread {
             }
             Message::Frame { id, slot } => {
                 if let Some(open) = clips.get_mut(&id) {
-                    open.add(&slot, &self.info);
+                    let bytes = open.add(&slot, &self.info);
+                    self.pace.wait_for(bytes);
                 }
                 // The ring has room for every slot that there is.
                 let _ = self.slots.push(slot);
@@ -154,14 +178,20 @@ impl ClipThread {
 }
 
 impl Open {
-    fn add(&mut self, slot: &Slot, info: &SourceInfo) {
-        let Self::Writing { recorder, label, lost, .. } = self else { return };
+    /// Writes one frame; the bytes that it took.
+    fn add(&mut self, slot: &Slot, info: &SourceInfo) -> u64 {
+        let Self::Writing { recorder, label, lost, .. } = self else { return 0 };
+        let before = recorder.bytes_written();
         let labels = (!info.labels.is_empty()).then_some(&info.labels);
         match recorder.add(&slot.frame(labels)) {
             Ok(Added::Kept) => {}
             Ok(Added::Lost(_) | Added::Ended(_)) => *lost += 1,
-            Err(error) => *self = Self::Failed { label: label.clone(), reason: error.to_string() },
+            Err(error) => {
+                *self = Self::Failed { label: label.clone(), reason: error.to_string() };
+                return 0;
+            }
         }
+        recorder.bytes_written().saturating_sub(before)
     }
 }
 

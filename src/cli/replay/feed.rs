@@ -133,6 +133,7 @@ fn clip_settings(replay: &Replay, settings: &Settings, info: &SourceInfo) -> Opt
         frame_bytes: replay.frame_bytes,
         lock: replay.lock,
         keep_size: replay.keep_size,
+        write_rate: replay.clip_rate,
         ..ClipSettings::new(replay.clips.as_ref()?)
     };
     clips.frame_bytes = settings.clip_frame_bytes(&clips, info);

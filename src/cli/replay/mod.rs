@@ -46,6 +46,8 @@ pub struct Replay {
     pub lock: bool,
     /// Size of the clips' directory.
     pub keep_size: Option<u64>,
+    /// Bytes a second that clips take of the disk.
+    pub clip_rate: Option<u64>,
     pub out: Option<PathBuf>,
     pub output: Option<ReplayOutput>,
     pub control: Option<PathBuf>,

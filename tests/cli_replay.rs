@@ -62,7 +62,8 @@ fn lines_on_standard_input_are_answered_in_order_and_its_end_ends_the_session() 
     let mut input = child.stdin.take().unwrap();
     let lines = [
         r#"{"id":1,"wait":{"FrameBufferFull":true},"timeout":"60s"}"#,
-        r#"{"id":2,"set":{"JpegQuality":7}}"#,
+        r#"{"id":2,"set":{"DefaultOutput":"None","JpegQuality":7}}"#,
+        r#"{"id":20,"get":"DefaultOutput"}"#,
         r#"{"id":3,"command":"CommandStop"}"#,
         r#"{"id":4,"get":"NumberOfFramesInStorage"}"#,
         r#"not json"#,
@@ -76,11 +77,50 @@ fn lines_on_standard_input_are_answered_in_order_and_its_end_ends_the_session() 
     assert_eq!(next()["ok"], true);
     let refused = next();
     assert_eq!((refused["id"].as_i64(), refused["error"]["min"].as_i64()), (Some(2), Some(10)));
+    assert_eq!(next()["result"], "PassThrough", "a line with one wrong value sets none");
     assert_eq!(next()["result"]["PlaybackState"], "Stopped");
     assert_eq!(next()["result"], 10);
     assert_eq!(next()["error"]["code"], "not_json");
     let no_clips = next();
     assert!(no_clips["error"]["message"].as_str().unwrap().contains("--clips"), "{no_clips}");
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_subscriber_gets_news_and_its_answers_in_order() {
+    let mut child = replay(&["--max-frames", "10"]).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for line in [
+        r#"{"id":1,"get":"PlaybackState"}"#,
+        r#"{"id":2,"subscribe":"status"}"#,
+        // While it waits, status lines come; the next line is looked at only when it is over.
+        r#"{"id":3,"wait":{"FrameBufferFull":true},"timeout":"500ms"}"#,
+        r#"{"id":4,"command":"CommandStartRecording"}"#,
+        r#"{"id":5,"wait":{"FrameBufferFull":true},"timeout":"60s"}"#,
+        r#"{"id":6,"command":"CommandStartPlayback"}"#,
+        r#"{"id":7,"wait":{"PlaybackState":"Stopped"},"timeout":"60s"}"#,
+    ] {
+        writeln!(input, "{line}").unwrap();
+    }
+    let (mut ids, mut statuses, mut events) = (Vec::new(), 0, Vec::new());
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while !events.contains(&"PlaybackEnded".to_owned()) || ids.len() < 7 {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        match (line["id"].as_i64(), line["event"].as_str()) {
+            (Some(id), _) => {
+                assert_eq!(line["ok"], id != 3, "{line}");
+                ids.push(id);
+            }
+            (None, Some(event)) => events.push(event.to_owned()),
+            (None, None) => {
+                assert!(ids.len() >= 2, "nothing comes unasked: {line}");
+                statuses += u64::from(line["status"].is_object());
+            }
+        }
+    }
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7]);
+    assert!(statuses > 0 && events.contains(&"BufferFull".to_owned()), "{statuses} and {events:?}");
     drop(input);
     assert!(child.wait().unwrap().success());
 }
@@ -98,6 +138,18 @@ fn a_socket_is_for_its_owner_and_ctl_steers_the_session() {
     let status = ctl(&socket, &["status"]);
     assert!(text(&status.stdout).contains("PlaybackSpeed: 50%"), "{}", text(&status.stdout));
     assert_eq!(text(&ctl(&socket, &["get", "PlaybackCurrentFrame"]).stdout).trim(), "12");
+    for speed in ["0.25", "1/4", "25%"] {
+        assert!(ctl(&socket, &["set", &format!("PlaybackSpeed={speed}")]).status.success(), "{speed}");
+        assert_eq!(text(&ctl(&socket, &["get", "PlaybackSpeed"]).stdout).trim(), "25%");
+    }
+    let status: Value = serde_json::from_slice(&ctl(&socket, &["--json", "status"]).stdout).unwrap();
+    let [from, to] = ["FrameStoreStartTime", "FrameStoreStopTime"].map(|key| status["result"][key].as_str().unwrap());
+    assert!(ctl(&socket, &["play-between", from, to]).status.success());
+    assert_eq!(ctl(&socket, &["play-between", from, to]).status.code(), Some(1), "a replay runs already");
+    for command in ["mark-in", "mark-out", "stop"] {
+        assert!(ctl(&socket, &[command]).status.success(), "{command}");
+    }
+    assert_eq!(text(&ctl(&socket, &["get", "MarkOut"]).stdout).trim(), "true");
 
     let wrong = ctl(&socket, &["set", "JpegQuality=500"]);
     assert_eq!(wrong.status.code(), Some(1));
@@ -150,7 +202,7 @@ fn a_trigger_and_a_save_make_clips_that_verify() {
     let (socket, clips) = (folder.path().join("s"), folder.path().join("clips"));
     let session = Session::start(&socket, &["--clips", clips.to_str().unwrap()]);
     std::thread::sleep(Duration::from_millis(300));
-    let trigger = ctl(&socket, &["trigger", "goal", "--pre", "200ms", "--post", "200ms"]);
+    let trigger = ctl(&socket, &["trigger", "goal", "--pre", "200ms", "--post", "200ms", "--lock"]);
     assert!(trigger.status.success(), "{}", text(&trigger.stderr));
     assert!(ctl(&socket, &["save", "--label", "all"]).status.success());
     std::thread::sleep(Duration::from_millis(600));
@@ -159,7 +211,8 @@ fn a_trigger_and_a_save_make_clips_that_verify() {
     let names: Vec<String> =
         std::fs::read_dir(&clips).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(
-        names.iter().any(|name| name.contains("_goal")) && names.iter().any(|name| name.contains("_all")),
+        names.iter().any(|name| name.ends_with("_goal.locked.kinora"))
+            && names.iter().any(|name| name.contains("_all")),
         "{names:?}"
     );
     for name in names {
@@ -178,6 +231,7 @@ fn wrong_arguments_are_refused_with_exit_code_2() {
         (vec!["--quality", "5"], "10 to 100"),
         (vec!["--speed", "fast"], "no speed"),
         (vec!["--default-output", "black"], "PassThrough"),
+        (vec!["--output", "fd:1"], "--control"),
     ] {
         let output = replay(&arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
@@ -186,6 +240,11 @@ fn wrong_arguments_are_refused_with_exit_code_2() {
     let huge = replay(&["--max-frames", "9000000"]).output().unwrap();
     assert_eq!(huge.status.code(), Some(1));
     assert!(text(&huge.stderr).contains("at most --max-frames"), "{}", text(&huge.stderr));
+    let clips = tempfile::tempdir().unwrap();
+    let clips = ["--clips", clips.path().to_str().unwrap(), "--pre", "24h", "--frame-bytes", "100M"];
+    let long = replay(&clips).output().unwrap();
+    assert_eq!(long.status.code(), Some(1));
+    assert!(text(&long.stderr).contains("at most --pre"), "{}", text(&long.stderr));
 }
 
 #[test]

@@ -6,8 +6,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kinora::clips::{ClipEvent, ClipSettings, ClipSink};
@@ -42,10 +41,53 @@ impl FrameSink for Counter {
     }
 }
 
+/// One look at the calling thread's account with the scheduler.
+#[derive(Clone, Copy, Default)]
+struct ThreadTimes {
+    /// On a processor, in ns.
+    ran: u64,
+    /// Ready to run while others had the processors, in ns.
+    waited: u64,
+    /// Pages that it had to be given.
+    faults: u64,
+}
+
+impl ThreadTimes {
+    /// Zeros where the kernel does not tell.
+    fn now() -> Self {
+        let words = |path: &str, skip: &str| -> Vec<u64> {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let rest = text.rsplit(skip).next().unwrap_or_default();
+            rest.split_whitespace().map(|word| word.parse().unwrap_or(0)).collect()
+        };
+        let schedule = words("/proc/thread-self/schedstat", ")");
+        // Behind the name: state, ppid, pgrp, session, tty, tpgid, flags, minor faults.
+        let stat = words("/proc/thread-self/stat", ")");
+        let at = |words: &[u64], i: usize| words.get(i).copied().unwrap_or(0);
+        Self { ran: at(&schedule, 0), waited: at(&schedule, 1), faults: at(&stat, 7) }
+    }
+}
+
+/// The longest time that a sink held the frames' thread, and what the thread did in it.
+#[derive(Clone, Copy, Default)]
+struct Longest {
+    elapsed: Duration,
+    ran: Duration,
+    waited: Duration,
+    faults: u64,
+}
+
+impl std::fmt::Display for Longest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { elapsed, ran, waited, faults } = self;
+        write!(f, "{elapsed:?} (ran {ran:?}, waited for a processor {waited:?}, {faults} page faults)")
+    }
+}
+
 /// Measures how long another sink holds the frames' thread.
 struct Stopwatch<S> {
     sink: S,
-    longest_ns: Arc<AtomicU64>,
+    longest: Arc<Mutex<Longest>>,
 }
 
 impl<S: FrameSink> FrameSink for Stopwatch<S> {
@@ -53,9 +95,17 @@ impl<S: FrameSink> FrameSink for Stopwatch<S> {
         self.sink.begin(source, now)
     }
     fn add(&mut self, frame: &Frame<'_>) -> kinora::Result<Added> {
+        let before = ThreadTimes::now();
         let begun = Instant::now();
         let added = self.sink.add(frame);
-        self.longest_ns.fetch_max(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        let elapsed = begun.elapsed();
+        let after = ThreadTimes::now();
+        let mut longest = self.longest.lock().expect("nobody panics with it");
+        if elapsed > longest.elapsed {
+            let (ran, waited) = (after.ran - before.ran, after.waited - before.waited);
+            let [ran, waited] = [ran, waited].map(Duration::from_nanos);
+            *longest = Longest { elapsed, ran, waited, faults: after.faults - before.faults };
+        }
         added
     }
     fn loss(&mut self, loss: &Loss) -> kinora::Result<()> {
@@ -81,7 +131,7 @@ fn reach() -> Span {
 /// What one run lost, and the longest time in `ClipSink::add`.
 struct Outcome {
     lost: u64,
-    longest: Duration,
+    longest: Longest,
     clip: Option<(u64, u64)>,
 }
 
@@ -90,8 +140,8 @@ fn capture(frame_rate: u32, save: bool) -> Outcome {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let settings = ClipSettings { history: reach(), min_free_bytes: 0, ..ClipSettings::new(directory.path()) };
     let (sink, control) = ClipSink::new(Box::new(Counter::default()), settings).expect("a clip saver");
-    let longest_ns = Arc::new(AtomicU64::new(0));
-    let sink = Stopwatch { sink, longest_ns: Arc::clone(&longest_ns) };
+    let longest = Arc::new(Mutex::new(Longest::default()));
+    let sink = Stopwatch { sink, longest: Arc::clone(&longest) };
     let format = if cfg!(feature = "jpeg") { PictureFormat::default() } else { PictureFormat::Raw };
     let source = open_source(&format!("virtual:size=160x120,fps={frame_rate}")).expect("a source");
     let settings = Settings { format, slack: Span::from_ms(500), ..Settings::default() };
@@ -99,12 +149,12 @@ fn capture(frame_rate: u32, save: bool) -> Outcome {
     let clip_frames = 2 * reach().as_ns() as u64 * u64::from(frame_rate) / 1_000_000_000;
     wait_for(&session, clip_frames / 2 + u64::from(frame_rate) / 4);
     let before = session.status().lost();
-    longest_ns.store(0, Ordering::Relaxed);
+    *longest.lock().expect("nobody panics with it") = Longest::default();
     if save {
         control.trigger("load", reach(), reach()).expect("taken");
     }
     wait_for(&session, clip_frames + u64::from(frame_rate) / 2);
-    let (lost, longest_ns) = (session.status().lost() - before, longest_ns.load(Ordering::Relaxed));
+    let (lost, longest) = (session.status().lost() - before, *longest.lock().expect("nobody panics with it"));
     drop(session.stop().expect("a report"));
     let mut clips = control.events().map(|event| match event {
         ClipEvent::Saved { path, frames, lost, .. } => {
@@ -118,7 +168,7 @@ fn capture(frame_rate: u32, save: bool) -> Outcome {
     });
     let clip = clips.next();
     assert_eq!(clips.next(), None, "one clip at most");
-    Outcome { lost, longest: Duration::from_nanos(longest_ns), clip }
+    Outcome { lost, longest, clip }
 }
 
 fn wait_for(session: &Session, frames: u64) {
@@ -138,8 +188,8 @@ fn saving_a_clip_while_capturing_costs_no_frame() {
             let plain = capture(frame_rate, false);
             let (frames, lost_of_clip) = saving.clip.expect("a clip");
             println!(
-                "{frame_rate} fps: a clip of {frames} frames, {lost_of_clip} of them lost; longest in ClipSink::add {:?} \
-                 (not saving: {:?}); frames lost {} (not saving: {})",
+                "{frame_rate} fps: a clip of {frames} frames, {lost_of_clip} of them lost; longest in ClipSink::add {}; \
+                 not saving {}; frames lost {}, not saving {}",
                 saving.longest, plain.longest, saving.lost, plain.lost
             );
             assert!(plain.clip.is_none());

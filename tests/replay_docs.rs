@@ -12,7 +12,10 @@ mod common;
 const PAGE: &str = include_str!("../docs/replay.md");
 
 /// Where the tests stand that the page names.
-const TEST_FILES: [&str; 14] = [
+const TEST_FILES: [&str; 17] = [
+    "tests/cli_replay.rs",
+    "src/engine/replay_stream.rs",
+    "src/replay/cadence.rs",
     "src/budget.rs",
     "src/clips/plan.rs",
     "src/clips/writer.rs",

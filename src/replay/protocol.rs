@@ -377,7 +377,7 @@ fn date_time(time: WallTime, zone: &jiff::tz::TimeZone) -> Option<String> {
 }
 
 /// Local `HH:mm:ss.fff`, truncated; empty without a time.
-fn clock_text(time: Option<WallTime>, zone: &jiff::tz::TimeZone) -> String {
+pub fn clock_text(time: Option<WallTime>, zone: &jiff::tz::TimeZone) -> String {
     let time = time.map(|time| time.as_utc_ns().div_euclid(1_000_000));
     let time = time.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(String::new, |time| time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string())

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kinora::clips::{ClipControl, ClipEvent};
 use kinora::notify::Notifier;
 use kinora::replay::control::{ReplayControl, ReplayEvent};
+use kinora::replay::machine::State;
 use kinora::replay::settings::ReplaySettings;
 use kinora::{Clock, Span, SystemClock, Timestamp};
 use serde_json::json;
@@ -74,6 +75,12 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
         .map_err(Failure::io("cannot listen for SIGUSR1"))?;
     let mut notifier = Notifier::of_this_process().map_err(Failure::io("cannot speak to the service manager"))?;
     let panel = Panel::of_terminal();
+    if let (Some(ReplayOutput::Stream(StreamPlace::Descriptor(1))), None, None) =
+        (&replay.output, &replay.control, &panel)
+    {
+        let remedy = "give --control SOCKET, or another descriptor: --output fd:3 3>FILE";
+        return Err(Failure::Usage(format!("--output fd:1: answers to control lines go there; {remedy}")));
+    }
     let lines = match (&replay.control, &panel) {
         (Some(path), _) => Lines::of_socket(path)?,
         (None, Some(_)) => Lines::none(),
@@ -229,63 +236,69 @@ impl<'a> Stage<'a> {
     fn tell_events(&mut self) {
         let events: Vec<ReplayEvent> = self.control.events().collect();
         for event in events {
-            let line = match event {
+            let (line, text) = match event {
+                ReplayEvent::StateChanged { from, to, .. } if from.name() == to.name() => {
+                    let event = if to == State::Paused { "Paused" } else { "Resumed" };
+                    (json!({ "event": event }), event.to_owned())
+                }
                 ReplayEvent::StateChanged { from, to, .. } => {
-                    json!({ "event": "StateChanged", "from": from.name(), "to": to.name() })
+                    let line = json!({ "event": "StateChanged", "from": from.name(), "to": to.name() });
+                    (line, format!("{} after {}", to.name(), from.name()))
                 }
-                ReplayEvent::PlaybackEnded { .. } => json!({ "event": "PlaybackEnded" }),
-                ReplayEvent::BufferFull { .. } => json!({ "event": "BufferFull" }),
-                ReplayEvent::Dropped { sequence, bytes, .. } => {
-                    json!({ "event": "Dropped", "sequence": sequence, "bytes": bytes })
+                ReplayEvent::PlaybackEnded { .. } => {
+                    (json!({ "event": "PlaybackEnded" }), "the replay came to its end".to_owned())
                 }
+                ReplayEvent::BufferFull { .. } => (json!({ "event": "BufferFull" }), "the buffer is full".to_owned()),
+                ReplayEvent::Dropped { sequence, bytes, .. } => (
+                    json!({ "event": "Dropped", "sequence": sequence, "bytes": bytes }),
+                    format!("frame {sequence} was not stored: its {bytes} bytes are more than --frame-bytes"),
+                ),
                 _ => continue,
             };
-            self.tell(&line);
+            self.pending.tell(&line);
+            if let Some(panel) = &mut self.panel {
+                panel.say(text);
+            }
         }
         let clips: Vec<ClipEvent> = self.clips.iter().flat_map(ClipControl::events).collect();
-        for clip in clips {
-            self.tell_clip(&clip);
-        }
+        clips.iter().for_each(|clip| self.tell_clip(clip));
     }
 
     fn tell_clip(&mut self, clip: &ClipEvent) {
-        let line = match clip {
+        let (line, text, is_loss) = match clip {
             ClipEvent::Saved { path, label, frames, pre_short, lost } => {
-                self.manner.remark(format_args!("clip     {} ({frames} frames)", path.display()));
-                if *lost > 0 {
-                    self.failed_clips += 1;
-                    self.manner
-                        .warn(format_args!("{} lacks {lost} frames: the disk was too slow or full", path.display()));
-                }
-                json!({ "event": "ClipSaved", "path": path.display().to_string(), "label": label.as_str(),
-                        "frames": frames, "pre_short_ns": pre_short.as_ns().to_string(), "lost": lost })
+                let shown = path.display();
+                let lacks = match lost {
+                    0 => String::new(),
+                    lost => format!(", {lost} are missing: the disk was too slow or full"),
+                };
+                let line = json!({ "event": "ClipSaved", "path": shown.to_string(), "label": label.as_str(),
+                        "frames": frames, "pre_short_ns": pre_short.as_ns().to_string(), "lost": lost });
+                (line, format!("clip     {shown} ({frames} frames{lacks})"), *lost > 0)
             }
             ClipEvent::Failed { label, reason } => {
-                self.failed_clips += 1;
-                self.manner.warn(format_args!("clip {label:?} was not saved: {reason}"));
-                json!({ "event": "ClipFailed", "label": label.as_str(), "reason": reason })
+                let line = json!({ "event": "ClipFailed", "label": label.as_str(), "reason": reason });
+                (line, format!("clip {label:?} was not saved: {reason}"), true)
             }
             ClipEvent::TooBig { frames, needed, promised } => {
-                self.failed_clips += 1;
-                self.manner.warn(format_args!(
+                let line = json!({ "event": "ClipTooBig", "frames": frames, "needed": needed, "promised": promised });
+                let text = format!(
                     "{frames} frames of up to {needed} bytes are in no clip, {promised} are promised: raise --frame-bytes"
-                ));
-                json!({ "event": "ClipTooBig", "frames": frames, "needed": needed, "promised": promised })
+                );
+                (line, text, true)
             }
             ClipEvent::Refused { label } => {
-                self.failed_clips += 1;
-                self.manner.warn(format_args!("clip {label:?} was not begun: too many are under way"));
-                json!({ "event": "ClipRefused", "label": label.as_str() })
+                let line = json!({ "event": "ClipRefused", "label": label.as_str() });
+                (line, format!("clip {label:?} was not begun: too many are under way"), true)
             }
             _ => return,
         };
-        self.tell(&line);
-    }
-
-    fn tell(&mut self, line: &serde_json::Value) {
-        self.pending.tell(line);
-        if let Some(panel) = &mut self.panel {
-            panel.say(line.to_string());
+        self.failed_clips += u64::from(is_loss);
+        self.pending.tell(&line);
+        match &mut self.panel {
+            Some(panel) => panel.say(text),
+            None if is_loss => self.manner.warn(text),
+            None => self.manner.remark(text),
         }
     }
 

@@ -10,6 +10,7 @@ use crossterm::{cursor, queue};
 use kinora::Speed;
 use kinora::replay::control::Request;
 use kinora::replay::machine::Command;
+use kinora::replay::protocol::clock_text;
 use kinora::replay::settings::Setting;
 use kinora::replay::status::Status;
 use kinora::replay::text;
@@ -26,7 +27,7 @@ const BAR: usize = 50;
 /// Events shown.
 const EVENTS: usize = 4;
 /// Lines of the panel.
-const LINES: u16 = 5 + EVENTS as u16;
+const LINES: u16 = 6 + EVENTS as u16;
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,7 +140,7 @@ impl Panel {
 }
 
 /// The panel's text, without events.
-fn lines(status: &Status, account: &Account, (fps, dps): (f64, f64)) -> [String; 5] {
+fn lines(status: &Status, account: &Account, (fps, dps): (f64, f64)) -> [String; 6] {
     let s = &status.settings;
     let state = if status.state.is_playing() {
         format!("{:?} frame {} at {}", status.state, status.playback_current_frame, text::speed(s.playback_speed))
@@ -158,6 +159,7 @@ fn lines(status: &Status, account: &Account, (fps, dps): (f64, f64)) -> [String;
             status.playback_start_frame,
             status.playback_stop_frame,
         ),
+        times(status),
         format!(
             "memory {} of {}   too big {}   quality {}",
             show_bytes(status.frames_memory_bytes),
@@ -167,6 +169,19 @@ fn lines(status: &Status, account: &Account, (fps, dps): (f64, f64)) -> [String;
         ),
         format!("tick {} (longest {})", status.stage_time_last, status.stage_time_max),
     ]
+}
+
+/// When the buffer's frames were recorded, and the one that is shown.
+fn times(status: &Status) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    let [from, to, shown] =
+        [status.frame_store_start_time, status.frame_store_stop_time, status.playback_current_frame_time]
+            .map(|time| clock_text(time, &zone));
+    match (from.is_empty(), shown.is_empty()) {
+        (true, _) => "no frame".to_owned(),
+        (false, true) => format!("from {from} to {to}"),
+        (false, false) => format!("from {from} to {to}   shown {shown}"),
+    }
 }
 
 /// The buffer with its marks and the frame that is shown.

@@ -15,6 +15,21 @@ fn control_line_holds_on_its_corpus() {
 }
 
 #[test]
+fn imx500_heads_holds_on_its_corpus() {
+    run("imx500_heads", bodies::imx500_heads::check);
+}
+
+#[test]
+fn imx500_metadata_holds_on_its_corpus() {
+    run("imx500_metadata", bodies::imx500_metadata::check);
+}
+
+#[test]
+fn imx500_package_holds_on_its_corpus() {
+    run("imx500_package", bodies::imx500_package::check);
+}
+
+#[test]
 fn json_line_holds_on_its_corpus() {
     run("json_line", bodies::json_line::check);
 }

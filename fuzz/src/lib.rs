@@ -2,6 +2,10 @@
 //! the same functions on the committed corpora (`tests/fuzz_corpora.rs`), without a fuzzer.
 
 pub mod control_line;
+pub mod imx500_heads;
+pub mod imx500_metadata;
+pub mod imx500_package;
+pub mod imx500_seeds;
 pub mod json_line;
 pub mod pickle;
 pub mod recording_open;

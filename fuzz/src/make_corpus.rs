@@ -1,4 +1,4 @@
-//! Writes the seed corpora of the recording targets: `cargo run --manifest-path fuzz/Cargo.toml --bin make_corpus`, from the
+//! Writes the seed corpora of the recording and IMX500 targets: `cargo run --manifest-path fuzz/Cargo.toml --bin make_corpus`, from the
 //! root. Run it when the format gains something that the corpora should hold; the files' names say what is in them.
 
 use std::path::Path;
@@ -10,6 +10,9 @@ use kinora::{Cause, Loss, Timestamp, WallTime};
 use kinora_fuzz::samples::{MemoryStore, SIZES, clock, fill, header};
 
 fn main() {
+    for (target, name, bytes) in kinora_fuzz::imx500_seeds::all() {
+        put(&Path::new("fuzz/corpus").join(target), &name, &bytes);
+    }
     let open = Path::new("fuzz/corpus/recording_open");
     let closed = recording(&[], true);
     put(open, "closed-no_frame.kinora", &closed);

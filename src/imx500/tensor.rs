@@ -172,18 +172,20 @@ pub struct TensorView<'a> {
     /// DNN line that it begins on.
     pub first_line: usize,
     lines: Lines<'a>,
+    // Asked for with every element.
+    len: usize,
     in_order: bool,
 }
 
 impl<'a> TensorView<'a> {
     /// Number of elements.
-    pub fn len(&self) -> usize {
-        self.tensor.elements()
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Never true: the parser refuses empty tensors.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Raw integer of element `index`; the first dimension varies fastest. Exact for all types.
@@ -302,7 +304,7 @@ impl<'a> OutputView<'a> {
             // `new` checked every one of them.
             view.lines(tensor, first_line).ok().map(|lines| {
                 let in_order = tensor.is_in_order();
-                TensorView { tensor, first_line, lines, in_order }
+                TensorView { tensor, first_line, lines, len: tensor.elements(), in_order }
             })
         })
     }

@@ -33,15 +33,23 @@ pub struct Nanodet {
     pub overlap_max: f32,
     /// Most boxes, the best; picamera2 has 300.
     pub boxes_max: usize,
-    /// The best class of each anchor and its logit.
-    best: [(f32, u8); ANCHORS_MAX],
+    /// The greatest logit of each anchor, and its class.
+    best: [f32; ANCHORS_MAX],
+    class: [u8; ANCHORS_MAX],
     order: Vec<u16, ANCHORS_MAX>,
 }
 
 impl Nanodet {
     /// Threshold 0.3, overlap 0.65, 300 boxes.
     pub const fn new() -> Self {
-        Self { threshold: 0.3, overlap_max: 0.65, boxes_max: 300, best: [(0.0, 0); ANCHORS_MAX], order: Vec::new() }
+        Self {
+            threshold: 0.3,
+            overlap_max: 0.65,
+            boxes_max: 300,
+            best: [0.0; ANCHORS_MAX],
+            class: [0; ANCHORS_MAX],
+            order: Vec::new(),
+        }
     }
 
     /// True for one tensor with a row for each anchor of the input's size and 32 columns besides those of the classes.
@@ -95,25 +103,19 @@ impl PostProcess for Nanodet {
         let Some([anchors, columns]) = shape::<2>(head.tensor).filter(|&shape| is_head(shape, input)) else {
             return Err(DecodeError::Shape { index: 0, elements: head.len() });
         };
-        let best = &mut self.best[..anchors];
-        best.fill((f32::NEG_INFINITY, 0));
-        for (i, value) in head.values().take((columns - BOX_COLUMNS) * anchors).enumerate() {
-            let (class, at) = (i / anchors, &mut best[i % anchors]);
-            if value > at.0 {
-                *at = (value, class as u8);
-            }
-        }
+        let (best, class) = (&mut self.best[..anchors], &mut self.class[..anchors]);
+        best_classes(&head, columns - BOX_COLUMNS, best, class);
         // A logit near the threshold is judged by its sigmoid; far below it needs none.
         let least = logit(f64::from(self.threshold)) - 0.01;
         self.order.clear();
-        for (index, &(value, _)) in best.iter().enumerate() {
+        for (index, &value) in best.iter().enumerate() {
             if value >= least && sigmoid(value) > self.threshold {
                 // As many as anchors at most.
                 let _ = self.order.push(index as u16);
             }
         }
         self.order.sort_unstable_by(|&a, &b| {
-            let (x, y) = (best[usize::from(a)].0, best[usize::from(b)].0);
+            let (x, y) = (best[usize::from(a)], best[usize::from(b)]);
             y.total_cmp(&x).then(a.cmp(&b))
         });
         let results = target.results;
@@ -123,7 +125,7 @@ impl PostProcess for Nanodet {
             if kept.len() >= self.boxes_max.clamp(1, BOXES_MAX) {
                 break;
             }
-            let (value, class) = best[usize::from(index)];
+            let (value, class) = (best[usize::from(index)], class[usize::from(index)]);
             let pixels = box_of(&head, usize::from(index), anchors, columns, input);
             let mut others = kept.iter().zip(&results.class_id).filter(|(_, other)| **other == i32::from(class));
             if others.any(|(other, _)| overlap(pixels, *other) > self.overlap_max) {
@@ -136,6 +138,32 @@ impl PostProcess for Nanodet {
             let _ = results.push_detection(bbox, sigmoid(value), class.into(), None);
         }
         Ok(())
+    }
+}
+
+/// The greatest logit of each anchor and the first class that has it. Column after column: they lie one after the other.
+fn best_classes(head: &TensorView<'_>, classes: usize, best: &mut [f32], class: &mut [u8]) {
+    best.fill(f32::NEG_INFINITY);
+    class.fill(0);
+    let anchors = best.len();
+    let (shift, scale) = (i32::from(head.tensor.shift), head.tensor.scale);
+    let mut values = head.values();
+    for number in 0..classes {
+        let number = number as u8;
+        let keep = |((best, class), value): ((&mut f32, &mut u8), f32)| {
+            let better = value > *best;
+            *best = if better { value } else { *best };
+            *class = if better { number } else { *class };
+        };
+        let pairs = best.iter_mut().zip(&mut *class);
+        match head.bytes().filter(|_| head.tensor.bits == 8 && head.tensor.signed) {
+            Some(bytes) => {
+                let column = &bytes[usize::from(number) * anchors..][..anchors];
+                let values = column.iter().map(|&raw| (i32::from(raw as i8) - shift) as f32 * scale);
+                pairs.zip(values).for_each(keep);
+            }
+            None => pairs.zip(values.by_ref()).for_each(keep),
+        }
     }
 }
 

@@ -117,9 +117,13 @@ impl Posenet {
     /// Takes over the heat maps, and queues their peaks that reach `least`.
     fn find_peaks(&mut self, heat_maps: &TensorView<'_>, grid: Grid, least: f32) {
         let Grid { height, width } = grid;
-        for (i, logit) in heat_maps.values().enumerate() {
-            let (keypoint, x, y) = (i / (height * width), i / height % width, i % height);
-            self.logits[(y * width + x) * KEYPOINTS + keypoint] = logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT);
+        let mut values = heat_maps.values();
+        for keypoint in 0..KEYPOINTS {
+            for x in 0..width {
+                for (y, value) in values.by_ref().take(height).enumerate() {
+                    self.logits[(y * width + x) * KEYPOINTS + keypoint] = value.clamp(-LOGIT_LIMIT, LOGIT_LIMIT);
+                }
+            }
         }
         self.queue.clear();
         let logits = &self.logits;

@@ -15,6 +15,19 @@ fn control_line_holds_on_its_corpus() {
 }
 
 #[test]
+fn imx500_seeds_are_what_their_generator_makes_and_good() {
+    for (target, name, bytes) in bodies::imx500_seeds::all() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target).join(&name);
+        let committed = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(committed == bytes, "{target}/{name} is not what make_corpus writes");
+        if target == "imx500_package" {
+            let package = kinora::imx500::Package::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            kinora::imx500::Network::new(&name, &package).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+}
+
+#[test]
 fn imx500_heads_holds_on_its_corpus() {
     run("imx500_heads", bodies::imx500_heads::check);
 }

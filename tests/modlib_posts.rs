@@ -200,6 +200,17 @@ fn boxes_are_modlibs() {
 }
 
 #[test]
+fn modlib_still_trusts_the_number_of_boxes() {
+    let Some(python) = python::python() else { return };
+    let outputs = [shape(&[9, 4], 16, POW(-15)), shape(&[9], -8, POW(-8)), shape(&[9], 16, 1.0), shape(&[1], 16, 1.0)];
+    let raw = |tensor, i: usize| if tensor == 3 { -4 } else { i as i64 };
+    let case = Case::made("number -4", PostName::OdBscn, (320, 320), &outputs, raw);
+    assert_eq!(case.results.len(), 0);
+    let modlib = numbers(&modlibs(&python, &[case])[0]["confidence"]);
+    assert_eq!(modlib.len(), 5, "modlib mended its slice");
+}
+
+#[test]
 fn masks_and_heat_maps_are_modlibs() {
     let mut random = Random(3);
     let mut cases = Vec::new();

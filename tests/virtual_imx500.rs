@@ -204,6 +204,11 @@ fn raw_metadata_makes_the_same_results_again_and_other_ones_when_asked() {
     for index in 0..40 {
         assert!(sure.read_frame(index).unwrap().results.confidence.iter().all(|&c| c >= 0.8), "frame {index}");
     }
+    done(folder, "redetect results.kinora --top 1 -o best.kinora -q");
+    let mut best = Reader::open(folder.join("best.kinora")).unwrap();
+    for index in 0..40 {
+        assert!(best.read_frame(index).unwrap().results.len() <= 1, "frame {index}");
+    }
     let all: Value = serde_json::from_str(&done(folder, "info results.kinora --json")).unwrap();
     assert!(told["detections"].as_u64().unwrap() < all["detections"].as_u64().unwrap());
     assert_eq!(all["labels"], serde_json::json!(["person", "car", "bicycle", "dog"]));

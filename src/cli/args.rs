@@ -133,6 +133,9 @@ pub struct CameraArgs {
     /// Leave out results below this score, 0 to 1
     #[arg(long, value_name = "SCORE")]
     pub threshold: Option<String>,
+    /// Keep at most so many results of a frame: classes, boxes or persons
+    #[arg(long, value_name = "N")]
+    pub top: Option<String>,
     /// The part of the sensor that the network sees, in pixels of 4056x3040 [default: all]
     #[arg(long, value_name = "L,T,W,H")]
     pub inference_window: Option<String>,
@@ -622,6 +625,9 @@ pub struct RedetectArgs {
     /// Leave out results below this score, 0 to 1
     #[arg(long, value_name = "SCORE")]
     pub threshold: Option<String>,
+    /// Keep at most so many results of a frame: classes, boxes or persons
+    #[arg(long, value_name = "N")]
+    pub top: Option<String>,
     /// Class names, one on each line [default: those of the network or the recording]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub labels: Option<PathBuf>,

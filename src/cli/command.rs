@@ -225,6 +225,7 @@ fn camera(settings: &Settings) -> Result<CameraOptions, String> {
         picture: settings.get("picture", |text| one_of(text, &pictures))?,
         post: settings.get("post-process", text)?,
         threshold: settings.get("threshold", units::fraction)?,
+        top: settings.get("top", top)?,
         inference_window: settings.get("inference-window", inference_window)?,
         hflip: settings.is_on("hflip")?,
         vflip: settings.is_on("vflip")?,
@@ -236,6 +237,11 @@ fn camera(settings: &Settings) -> Result<CameraOptions, String> {
             one_of(text, &[("results", RawMetadata::Results), ("full", RawMetadata::Full)])
         })?,
     })
+}
+
+/// Most results of a frame.
+fn top(text: &str) -> Result<usize, String> {
+    units::number(text, 1, kinora::limits::ROWS_MAX as u64).map(|number| number as usize)
 }
 
 /// The full resolution of the sensor, which inference windows count in.
@@ -466,10 +472,12 @@ fn decode(args: args::DecodeArgs) -> Result<Decode, String> {
 
 fn redetect(args: args::RedetectArgs) -> Result<Redetect, String> {
     let threshold = args.threshold.as_deref().map(units::fraction).transpose();
+    let most = args.top.as_deref().map(top).transpose();
     let camera = CameraOptions {
         network: args.network,
         post: args.post_process,
         threshold: threshold.map_err(|refusal| format!("--threshold: {refusal}"))?,
+        top: most.map_err(|refusal| format!("--top: {refusal}"))?,
         labels: args.labels,
         ..CameraOptions::default()
     };
@@ -608,6 +616,7 @@ mod tests {
             ("kinora record --rt 100", "--rt"),
             ("kinora record --picture jpeg", "--picture"),
             ("kinora record --threshold 2", "--threshold"),
+            ("kinora record --top 0", "--top"),
             ("kinora record --inference-window 0,0,4056,3041", "--inference-window"),
             ("kinora record --inference-window 0,0,10", "--inference-window"),
             ("kinora record --exposure 0s", "--exposure"),

@@ -13,7 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 /// All settings that may come from elsewhere than a flag.
-const KEYS: [&str; 52] = [
+const KEYS: [&str; 53] = [
     "source",
     "size",
     "fps",
@@ -21,6 +21,7 @@ const KEYS: [&str; 52] = [
     "picture",
     "post-process",
     "threshold",
+    "top",
     "inference-window",
     "hflip",
     "vflip",

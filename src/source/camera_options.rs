@@ -19,6 +19,8 @@ pub struct CameraOptions {
     pub post: Option<String>,
     /// Results below this score are left out, `0.0..=1.0`.
     pub threshold: Option<f32>,
+    /// Most results of a frame, at least 1: classes, boxes or persons.
+    pub top: Option<usize>,
     /// The part of the sensor that the network sees: left, top, width, height in pixels of the full resolution.
     pub inference_window: Option<[u32; 4]>,
     /// The picture is mirrored left to right.
@@ -38,13 +40,13 @@ pub struct CameraOptions {
 }
 
 impl CameraOptions {
-    /// Gives a network the post-processing, threshold and labels of these options, over those of its package.
+    /// Gives a network the post-processing, its settings and labels of these options, over those of its package.
     ///
     /// # Errors
     /// No post-processing of that name, or it takes other tensors; labels that cannot be read.
     pub fn equip(&self, network: Network) -> Result<Network, SourceError> {
         let wrong = |text: String| SourceError::Unavailable(text);
-        let settings = PostSettings { threshold: self.threshold, ..PostSettings::default() };
+        let settings = PostSettings { threshold: self.threshold, top: self.top };
         let mut network = network.settings(settings);
         if let Some(name) = &self.post {
             let post = name.parse().map_err(|error: UnknownPost| wrong(format!("--post {name}: {error}")))?;

@@ -6,6 +6,7 @@
 use crate::clips::{ClipSettings, ClipSink};
 use crate::engine::{PictureFormat, Settings};
 use crate::error::Result;
+use crate::frame::{PictureInfo, PixelFormat};
 use crate::limits::TAPS_MAX;
 use crate::recorder::{Format, planned_writer};
 use crate::recording::{SessionHeader, geometry};
@@ -65,6 +66,88 @@ impl Region {
 /// Bytes of the rows that are memory: the process's own and the page cache's.
 pub fn total(regions: &[Region]) -> u64 {
     regions.iter().filter(|row| row.memory != Memory::AddressSpace).map(Region::total).sum()
+}
+
+/// What a process takes besides the rows: the program's data, the allocator's, the touched pages of stacks. Measured by
+/// `tests/memory_measured.rs`.
+pub const FIXED_OWN_BYTES: u64 = 3_000_000;
+
+/// What a process maps besides the recording: the program and the C library. Measured likewise, with a build for tests.
+pub const FIXED_FILE_BYTES: u64 = 12_000_000;
+
+/// Settings that suit a board, and what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// As it is sold.
+    pub name: &'static str,
+    /// Memory of its smallest kind.
+    pub memory_bytes: u64,
+    /// Picture that it records at 30 frames a second.
+    pub size: (u32, u32),
+    /// Threads that compress.
+    pub encoders: usize,
+    /// Frames of the replay window.
+    pub replay_frames: u32,
+    /// How long before an event clips can begin.
+    pub history: Span,
+}
+
+/// The boards of `memory.md`: ten seconds of replay each and 20 or 30 s of history for clips, in pictures that grow with the
+/// board's processor.
+pub const BOARDS: [Board; 3] = [
+    Board {
+        name: "Zero 2 W",
+        memory_bytes: 512 << 20,
+        size: (640, 480),
+        encoders: 1,
+        replay_frames: 300,
+        history: Span::from_s(30),
+    },
+    Board {
+        name: "Pi 4",
+        memory_bytes: 2 << 30,
+        size: (1280, 720),
+        encoders: 2,
+        replay_frames: 300,
+        history: Span::from_s(30),
+    },
+    Board {
+        name: "Pi 5",
+        memory_bytes: 2 << 30,
+        size: (1920, 1080),
+        encoders: 3,
+        replay_frames: 300,
+        history: Span::from_s(20),
+    },
+];
+
+impl Board {
+    /// A camera that gives uncompressed pictures of the board's size.
+    pub fn camera(&self) -> SourceInfo {
+        let mut info = SourceInfo::new("a camera");
+        info.picture = Some(PictureInfo::packed(PixelFormat::Bgr888, self.size.0, self.size.1));
+        info
+    }
+
+    /// The engine's settings.
+    pub fn settings(&self) -> Settings {
+        Settings { encoders: self.encoders, ..Settings::default() }
+    }
+
+    /// Everything at once: a recording, a tap for a loop over every frame, the replay window and the history of clips.
+    ///
+    /// # Errors
+    /// As [`recording`].
+    pub fn regions(&self) -> Result<Vec<Region>> {
+        let (info, settings) = (self.camera(), self.settings());
+        let limits = ReplayLimits { capacity: self.replay_frames, picture: self.size, ..ReplayLimits::default() };
+        let mut regions = recording(&info, &settings)?;
+        regions.push(tap(&info, &settings, true)?);
+        regions.extend(replay(&limits, 80));
+        let history = ClipSettings { history: self.history, ..ClipSettings::new("clips") };
+        regions.extend(clips(&info, &history));
+        Ok(regions)
+    }
 }
 
 /// The rows for a session that records this source into a `.kinora` file, in the order of the way that a frame takes.
@@ -234,9 +317,11 @@ fn file(info: &SourceInfo, format: Format) -> Result<Vec<Region>> {
         Region {
             region: "file: mapped window",
             memory: Memory::AddressSpace,
-            count: 2,
+            count: 3,
             bytes_each: geometry.step_bytes,
-            why: "the growth step that is written and the next one".into(),
+            why: "the growth step that is written, the next one, and the one before until it is on the disk; of each, pages \
+                  that were written are in the page cache"
+                .into(),
             when_full: "the helper thread maps the next step; an append waits for it, counted",
         },
     ])
@@ -245,7 +330,6 @@ fn file(info: &SourceInfo, format: Format) -> Result<Vec<Region>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{PictureInfo, PixelFormat};
     use crate::slot::Slot;
 
     fn vga() -> SourceInfo {

@@ -1,0 +1,122 @@
+//! What a recording and a replay really take, beside the rows of `memory.md`: anonymous memory and pages of files apart, as the
+//! kernel counts them for a process of their own.
+#![cfg(all(feature = "cli", feature = "jpeg"))]
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use common::{eventually, kinora};
+use kinora::budget::{BOARDS, Board, FIXED_FILE_BYTES, FIXED_OWN_BYTES, Memory, Region};
+
+#[path = "common/kinora.rs"]
+mod common;
+
+/// Resident bytes of a process: its own, and of files.
+#[derive(Clone, Copy, Debug, Default)]
+struct Resident {
+    own: u64,
+    file: u64,
+}
+
+fn resident(pid: u32) -> Option<Resident> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+    };
+    Some(Resident { own: field("RssAnon")?, file: field("RssFile")? })
+}
+
+/// What it took at each look, until it ended.
+fn watch(mut child: Child) -> Vec<Resident> {
+    let mut looks = Vec::new();
+    let status = eventually("the end of the run", || {
+        // A process that has just ended has no memory any more.
+        looks.extend(resident(child.id()).filter(|resident| resident.own > 0));
+        std::thread::sleep(Duration::from_millis(2));
+        child.try_wait().expect("a child")
+    });
+    assert!(matches!(status.code(), Some(0 | 3)), "{status}");
+    looks
+}
+
+fn peak(looks: &[Resident]) -> Resident {
+    Resident {
+        own: looks.iter().map(|look| look.own).max().expect("it was looked at"),
+        file: looks.iter().map(|look| look.file).max().expect("it was looked at"),
+    }
+}
+
+fn own(regions: &[Region]) -> u64 {
+    regions.iter().filter(|row| row.memory == Memory::Own).map(Region::total).sum()
+}
+
+fn mapped(regions: &[Region]) -> u64 {
+    regions.iter().filter(|row| row.memory == Memory::AddressSpace).map(Region::total).sum()
+}
+
+fn assert_close(what: &str, measured: u64, table: u64) {
+    println!("{what}: {:.1} MB measured, {:.1} MB by the table and the fixed cost", mb(measured), mb(table));
+    assert!(
+        measured * 10 >= table * 9 && measured * 10 <= table * 11,
+        "{what}: {:.1} MB measured, but {:.1} MB by the table and the fixed cost: more than a tenth apart",
+        mb(measured),
+        mb(table)
+    );
+}
+
+fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn start(arguments: &[&str], board: &Board, folder: &Path) -> Child {
+    let size = format!("{}x{}", board.size.0, board.size.1);
+    let mut command = kinora(arguments);
+    command.args(["--quiet", "--size", &size, "--encoders", &board.encoders.to_string()]).current_dir(folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("kinora starts")
+}
+
+#[test]
+fn a_recording_takes_what_the_table_says() {
+    for board in BOARDS {
+        let folder = tempfile::tempdir().expect("a folder");
+        let regions = kinora::budget::recording(&board.camera(), &board.settings()).expect("in range");
+        let line = ["record", "--source", "virtual:paced=false", "--frames", "60", "--out", "out"];
+        let peak = peak(&watch(start(&line, &board, folder.path())));
+        assert_close(&format!("{}, recording", board.name), peak.own, own(&regions) + FIXED_OWN_BYTES);
+        let most = mapped(&regions) + FIXED_FILE_BYTES;
+        assert!(peak.file <= most, "{}: {:.1} MB of files, at most {:.1}", board.name, mb(peak.file), mb(most));
+        println!("{}, recording: {:.1} MB of files", board.name, mb(peak.file));
+    }
+}
+
+#[test]
+fn a_replay_with_clips_takes_what_the_table_says() {
+    let board = BOARDS[0];
+    let folder = tempfile::tempdir().expect("a folder");
+    let regions = board.regions().expect("in range");
+    // It records no file, and so compresses nothing of its own for one.
+    let of_files = |row: &Region| row.region.starts_with("file:") || row.region.starts_with("recorder's");
+    let regions: Vec<_> = regions.into_iter().filter(|row| !of_files(row)).collect();
+    let history = board.history.as_s_f64().to_string() + "s";
+    let line = ["replay", "--source", "virtual:frames=20", "--autostart", "--clips", "clips", "--pre", &history];
+    let peak = peak(&watch(start(&line, &board, folder.path())));
+    assert_close("Zero 2 W, replay and clips", peak.own, own(&regions) + FIXED_OWN_BYTES);
+}
+
+#[test]
+fn a_million_frames_take_no_more_memory_than_the_first_thousands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let line = ["record", "--source", "virtual:format=none,paced=false", "--frames", "1000000", "--out", "out"];
+    let looks = watch(start(&line, &BOARDS[0], folder.path()));
+    // The start is behind us after a twentieth, and the close is not yet there.
+    let steady = &looks[looks.len() / 20 + 1..looks.len() - looks.len() / 20];
+    let (least, most) = (steady.iter().map(|look| look.own).min(), steady.iter().map(|look| look.own).max());
+    let (least, most) = least.zip(most).expect("it took some time");
+    println!("1,000,000 frames: {least} to {most} bytes of its own over {} looks", steady.len());
+    assert!(most * 100 <= least * 101, "{least} bytes of its own grew to {most}");
+    // Of the file, three growth steps at most are mapped.
+    let most = 3 * (64 << 20) + FIXED_FILE_BYTES;
+    assert!(steady.iter().all(|look| look.file <= most), "{:?} of files", steady.iter().map(|look| look.file).max());
+}

@@ -485,6 +485,17 @@ fn the_budget_grows_with_the_picture() {
     assert!(total("memory --source virtual --size 1280x720 --json") > total("memory --source virtual --json"));
     assert!(succeeds(folder.path(), "memory --source virtual").contains("slots: pixels"));
     assert!(succeeds(folder.path(), "memory").contains("file: mapped window"), "no camera is needed to ask");
+    for (settings, bytes_each) in [
+        ("--replay-frames 10", 93_184),
+        ("--replay-frames 10 --quality 100", 477_184),
+        ("--clip-history 1s", 93_184),
+        ("--clip-history 1s --quality 100", 477_184),
+        ("--clip-history 1s --format raw", 640 * 480 * 3 + 16_384),
+        ("--clip-history 1s --frame-bytes 50000", 50_000),
+    ] {
+        let told = succeeds(folder.path(), &format!("memory --source virtual:seed=7 --json {settings}"));
+        assert!(told.contains(&format!("\"bytes_each\":{bytes_each},")), "{settings}: {told}");
+    }
 }
 
 /// Waits until a recording has bytes of a frame.

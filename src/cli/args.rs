@@ -557,6 +557,9 @@ pub struct MemoryArgs {
     /// Add a history of this length for clips around events
     #[arg(long, value_name = "TIME")]
     pub clip_history: Option<String>,
+    /// Bytes promised to each frame of both [default: by size and quality]
+    #[arg(long, value_name = "SIZE")]
+    pub frame_bytes: Option<String>,
     #[command(flatten)]
     pub engine: EngineArgs,
 }

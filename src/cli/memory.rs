@@ -35,17 +35,21 @@ pub fn run(
     engine: &EngineChoice,
     replay_frames: Option<u32>,
     clip_history: Option<Span>,
+    frame_bytes: Option<usize>,
     manner: Manner,
 ) -> Result<End, Failure> {
     let info = info(choice)?;
-    let mut regions = budget::recording(&info, &source::engine(engine))?;
+    let settings = source::engine(engine);
+    let mut regions = budget::recording(&info, &settings)?;
     if let Some(capacity) = replay_frames {
         let picture = info.picture.map_or((0, 0), |picture| (picture.width, picture.height));
-        let limits = ReplayLimits { capacity, picture, ..ReplayLimits::default() };
+        let limits = ReplayLimits { capacity, picture, frame_bytes, ..ReplayLimits::default() };
         regions.extend(budget::replay(&limits, engine.quality));
     }
     if let Some(history) = clip_history {
-        regions.extend(budget::clips(&info, &ClipSettings { history, ..ClipSettings::new("clips") }));
+        let mut clips = ClipSettings { history, frame_bytes, ..ClipSettings::new("clips") };
+        clips.frame_bytes = settings.clip_frame_bytes(&clips, &info);
+        regions.extend(budget::clips(&info, &clips));
     }
     let total_bytes = budget::total(&regions);
     let mut results = Results::new();

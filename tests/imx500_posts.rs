@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
 use kinora::imx500::decode::{BuiltIn, DecodeError, PostName, PostProcess, PostSettings, Target};
-use kinora::imx500::{NetworkDescription, OutputView};
+use kinora::imx500::{BufferFacts, Encoder, Kpi, Layout, NetworkDescription, OutputView, Parser, Registers};
 use kinora::{ResultKind, ResultState, Results};
 use tensors::{Random, Shape, lines, network, shape};
 
@@ -154,6 +154,39 @@ fn threshold_and_top_are_kept_by_each() {
         let best = decoded(PostSettings { threshold: Some(middle), top: None });
         assert!(best.iter().all(|&score| score >= middle) && best.len() < all.len(), "{name}: {middle} {best:?}");
     }
+}
+
+#[test]
+fn a_whole_buffer_becomes_a_hundred_boxes_without_an_allocation() {
+    let network = usual(PostName::OdBscn);
+    let params = network.to_params().unwrap();
+    let layout = Layout { width: 2028, strided: true };
+    let encoder = Encoder::new(layout, &network, &params);
+    let registers = Registers {
+        exposure_lines: 1600,
+        gain_code: 512,
+        frame_length_lines: 2637,
+        line_length_clocks: 9398,
+        temperature_raw: 41,
+    };
+    let facts = BufferFacts { registers, frame_count: 7, kpi: Kpi { dnn_runtime: 12_000, dsp_runtime: 2_000 } };
+    let mut buffer = vec![0; encoder.buffer_bytes()];
+    let mut raw = |tensor: usize, element: usize| if tensor == 3 { 100 } else { element as i64 };
+    encoder.encode(&facts, Some(&vec![0; network.input.bytes()]), Some(&mut raw), &mut buffer);
+
+    let mut parser = Parser::new(layout);
+    let mut post = PostName::OdBscn.make(PostSettings::default());
+    let mut results = Results::new();
+    let before = ALLOCATIONS.with(Cell::get);
+    for _ in 0..3 {
+        assert_eq!(parser.registers(&buffer), Ok(registers));
+        let inference = parser.inference(&buffer).unwrap().unwrap();
+        assert_eq!(inference.kpi, facts.kpi);
+        let output = inference.output.unwrap();
+        post.decode(&output, Target { results: &mut results, side: &mut [] }).unwrap();
+    }
+    assert_eq!(ALLOCATIONS.with(Cell::get), before);
+    assert_eq!((results.len(), parser.walks()), (100, 1));
 }
 
 #[test]

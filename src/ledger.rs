@@ -32,11 +32,13 @@ pub enum Cause {
     MetadataLost = 9,
     /// Half a frame: its results are kept, its picture did not come. The frame itself is not lost.
     PictureLost = 10,
+    /// A frame that had come already and was not kept twice. Nothing is missing.
+    Repeated = 11,
 }
 
 impl Cause {
     /// Every cause, in the order of their codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SourceGap,
         Self::RingFull,
         Self::Corrupt,
@@ -47,6 +49,7 @@ impl Cause {
         Self::FormatChanged,
         Self::MetadataLost,
         Self::PictureLost,
+        Self::Repeated,
     ];
 
     /// The cause of the number that files store, if there is one.
@@ -72,6 +75,7 @@ impl Cause {
             Self::FormatChanged => "format_changed",
             Self::MetadataLost => "metadata_lost",
             Self::PictureLost => "picture_lost",
+            Self::Repeated => "repeated",
         }
     }
 }

@@ -87,13 +87,13 @@ pub enum Sub {
     #[command(after_help = after("kinora network\nkinora network posenet\nkinora network my_network.rpk --json | jq .outputs"))]
     Network(NetworkArgs),
     /// Metadata buffers of an IMX500, as read from its metadata node into a file, in plain text or JSON
-    #[command(after_help = after("kinora decode dump.bin --layout pi5 --width 2028 --json\nkinora decode dump.bin --layout pi4 --width 4056 --network mobilenet_v2\nkinora decode one.bin --layout pi4 --width 2028 --buffer-size 337824 --json | jq .frames[0].emitted"))]
+    #[command(after_help = after("kinora decode dump.bin --layout pi5 --width 2028 --json\nkinora decode dump.bin --layout pi4 --width 4056 --network mobilenet_v2\nkinora decode one.bin --layout pi4 --width 2028 --buffer-size 337824"))]
     Decode(DecodeArgs),
     /// Look over the machine before a long recording, and say what to do about what is found
     #[command(after_help = after("kinora doctor\nkinora doctor --out /mnt/card --keep-size 20GiB --card-tbw 60\nkinora doctor --json | jq '.findings[] | select(.state == \"warning\")'"))]
     Doctor(DoctorArgs),
     /// Make the results of a recording again from its raw metadata, with another threshold, post-processing or network package
-    #[command(after_help = after("kinora redetect night.kinora --threshold 0.3 -o again.kinora\nkinora redetect night.kinora --post od_bscn -o again.kinora --json\nkinora redetect night.kinora --network ./my_network.rpk -o again.kinora && kinora diff night.kinora again.kinora"))]
+    #[command(after_help = after("kinora redetect night.kinora --threshold 0.3 -o again.kinora\nkinora redetect night.kinora --post od_bscn -o again.kinora --json\nkinora redetect night.kinora --network ./mine.rpk -o again.kinora"))]
     Redetect(RedetectArgs),
     /// Print a script that completes commands and flags in a shell
     #[command(after_help = after("kinora completions bash > /etc/bash_completion.d/kinora\nkinora completions zsh > ~/.zfunc/_kinora\nkinora completions fish > ~/.config/fish/completions/kinora.fish"))]
@@ -116,6 +116,9 @@ pub struct SourceArgs {
     /// Frames a second where the source has no own: 30, 29.97 or 30000/1001
     #[arg(long, value_name = "F", default_value = "30")]
     pub fps: Option<String>,
+    /// Make the source misbehave, for tests: drops=0.01,duplicates=0.01,reorder=0.01,stalls=0.001,corrupt=0.01,resize=0.01,seed=N
+    #[arg(long, value_name = "FAULTS", hide_short_help = true)]
+    pub faults: Option<String>,
     #[command(flatten)]
     pub camera: CameraArgs,
 }

@@ -8,7 +8,8 @@ use kinora::playback::{Place as Position, Rate};
 use kinora::replay::operator::ReplayLimits;
 use kinora::replay::settings::{DefaultOutput, ReplayPacing, ReplaySettings};
 use kinora::replay::text;
-use kinora::source::{CameraOptions, PictureSource, RawMetadata, WhiteBalance};
+use kinora::source::faults::FaultOptions;
+use kinora::source::{CameraOptions, PictureSource, RawMetadata, SourceError, WhiteBalance};
 
 use super::args::{self, CtlAsk, Sub};
 use super::ctl::{self as control, Ctl};
@@ -83,6 +84,7 @@ pub struct SourceChoice {
     pub size: (u32, u32),
     pub fps: (u32, u32),
     pub camera: CameraOptions,
+    pub faults: Option<FaultOptions>,
 }
 
 /// How frames travel.
@@ -243,6 +245,7 @@ fn source(settings: &Settings) -> Result<SourceChoice, String> {
         size: settings.need("size", units::size)?,
         fps: settings.need("fps", units::frame_rate)?,
         camera: camera(settings)?,
+        faults: settings.get("faults", |text| text.parse().map_err(|error: SourceError| error.to_string()))?,
     })
 }
 
@@ -619,7 +622,13 @@ mod tests {
         let Ok(Command::Record(record)) = check("kinora record") else { panic!("record") };
         assert_eq!(
             record.source,
-            SourceChoice { name: "auto".into(), size: (640, 480), fps: (30, 1), camera: CameraOptions::default() }
+            SourceChoice {
+                name: "auto".into(),
+                size: (640, 480),
+                fps: (30, 1),
+                camera: CameraOptions::default(),
+                faults: None
+            }
         );
         assert_eq!(record.out, Target::Directory("recordings".into()));
         assert_eq!((record.engine.quality, record.engine.raw, record.min_free), (80, false, 100_000_000));

@@ -17,6 +17,7 @@ const KEYS: [&str; 53] = [
     "source",
     "size",
     "fps",
+    "faults",
     "network",
     "picture",
     "post-process",

@@ -26,6 +26,7 @@ pub fn open_telling(choice: &SourceChoice) -> Result<(Capture, Told), Failure> {
         size: Some(choice.size),
         frame_rate: Some(choice.fps),
         camera: choice.camera.clone(),
+        faults: choice.faults,
         ..SourceOptions::default()
     };
     let mut opened = parsed.open(&options)?;

@@ -9,6 +9,7 @@ use crate::frame::PixelFormat;
 use crate::imx500::Network;
 use crate::playback::Playback;
 use crate::results::ResultKind;
+use crate::source::faults::{FaultOptions, Faults};
 use crate::source::virtual_scene::{SensorOptions, VirtualOptions, VirtualScene, VirtualSensor, built_in_network};
 use crate::source::{CameraOptions, Source, SourceError};
 
@@ -46,6 +47,8 @@ pub struct SourceOptions {
     pub repeat: bool,
     /// For an IMX500, live or virtual; other sources ignore it.
     pub camera: CameraOptions,
+    /// Misbehaviour that is laid over the source, for tests.
+    pub faults: Option<FaultOptions>,
 }
 
 const FORMS: &str = "give auto, v4l2:PATH, virtual[:seed=N,...], FILE.kinora, FILE.json, FILE.pkl, or -";
@@ -142,6 +145,14 @@ impl VirtualWords {
         Ok(self.is_sensor().then_some(options))
     }
 
+    /// True when a sensor is asked for, by words or by options that only one has.
+    fn is_sensor_with(&self, common: &SourceOptions) -> bool {
+        let camera = &common.camera;
+        let asks =
+            [camera.network.is_some(), camera.picture.is_some(), camera.raw_metadata.is_some(), camera.post.is_some()];
+        self.is_sensor() || asks.contains(&true)
+    }
+
     fn is_sensor(&self) -> bool {
         self.0.iter().any(|(key, _)| is_sensor_key(key))
     }
@@ -149,12 +160,13 @@ impl VirtualWords {
     /// Opens the scene, or the sensor that sees it.
     fn open(&self, common: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
         let (name, scene, camera) = (self.to_string(), self.options(common)?, &common.camera);
-        let asks_for_sensor = camera.network.is_some()
-            || camera.picture.is_some()
-            || camera.raw_metadata.is_some()
-            || camera.post.is_some();
-        let sensor = self.sensor()?.or(asks_for_sensor.then(SensorOptions::default));
-        let Some(sensor) = sensor else { return Ok(Box::new(VirtualScene::new(&name, scene)?)) };
+        if !self.is_sensor_with(common) {
+            return Ok(Box::new(VirtualScene::new(&name, scene)?));
+        }
+        let mut sensor = self.sensor()?.unwrap_or_default();
+        if let Some(chance) = common.faults.map(|faults| faults.corrupt).filter(|&chance| chance > 0) {
+            sensor.damaged_every = 1_000_000 / chance;
+        }
         let network = match &camera.network {
             Some(network) => {
                 Network::open_named(network).map_err(|error| SourceError::Unavailable(error.to_string()))?
@@ -246,6 +258,22 @@ impl SourceChoice {
     /// # Errors
     /// It is not there, cannot be used, or this build cannot use it; with the remedy.
     pub fn open(&self, options: &SourceOptions) -> crate::Result<Box<dyn Source>> {
+        let source = self.open_plain(options)?;
+        match options.faults {
+            Some(faults) => Ok(Box::new(Faults::new(source, self.faults_around(faults, options)))),
+            None => Ok(source),
+        }
+    }
+
+    /// What is left to do around the source: a virtual sensor damages its metadata itself.
+    fn faults_around(&self, faults: FaultOptions, options: &SourceOptions) -> FaultOptions {
+        match self {
+            Self::Virtual(words) if words.is_sensor_with(options) => FaultOptions { corrupt: 0, ..faults },
+            _ => faults,
+        }
+    }
+
+    fn open_plain(&self, options: &SourceOptions) -> crate::Result<Box<dyn Source>> {
         Ok(match self {
             Self::Auto => open_first_camera(options)?,
             Self::Imx500(number) => {

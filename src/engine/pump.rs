@@ -34,6 +34,12 @@ pub struct Pump {
     result_rate: Rate,
     /// The newest frame, lost ones included.
     newest: Option<(u64, Timestamp)>,
+    /// Number of the first frame, lost ones included.
+    first: Option<u64>,
+    /// The newest frame that was delivered.
+    delivered: Option<u64>,
+    /// A frame of which half was lost: its number was told, and it still comes.
+    half: Option<u64>,
     first_at: Option<Timestamp>,
     /// The slot holds a frame that is not due yet.
     holds: bool,
@@ -58,6 +64,9 @@ impl Pump {
             frame_rate: Rate::new(),
             result_rate: Rate::new(),
             newest: None,
+            first: None,
+            delivered: None,
+            half: None,
             first_at: None,
             holds: false,
             frames: 0,
@@ -84,6 +93,7 @@ impl Pump {
             }
             slot.reset();
             match self.source.fill(slot, wait)? {
+                Filled::Frame if self.is_stale(slot, ledger) => return Ok(Pumped::Nothing),
                 Filled::Frame => self.account(slot, ledger),
                 Filled::Nothing => return Ok(Pumped::Nothing),
                 Filled::Lost(loss) => {
@@ -119,9 +129,29 @@ impl Pump {
         due_at - now <= wait
     }
 
+    /// True for a frame that came already, or whose successor did: a recording holds each frame once and in order. One that is
+    /// late stands in the ledger since its successor came; one that comes twice is told here. A camera that begins anew counts
+    /// from zero, but its times go on.
+    fn is_stale(&self, slot: &Slot, ledger: &mut Ledger) -> bool {
+        let (sequence, at) = (slot.meta.sequence, slot.meta.captured_at);
+        let Some((newest, newest_at)) = self.newest else { return false };
+        if !self.is_of_now || sequence > newest || at > newest_at || self.half == Some(sequence) {
+            return false;
+        }
+        if self.delivered == Some(sequence) {
+            ledger.add(Loss::one(Cause::Repeated, sequence, at));
+        } else if self.first.is_some_and(|first| sequence < first) {
+            // Before the first one nothing was missing yet.
+            ledger.add(Loss::one(Cause::SourceGap, sequence, at));
+        }
+        true
+    }
+
     fn account(&mut self, slot: &mut Slot, ledger: &mut Ledger) {
         let meta = &mut slot.meta;
         let (sequence, at) = (meta.sequence, meta.captured_at);
+        (self.delivered, self.half) = (Some(sequence), None);
+        self.first.get_or_insert(sequence);
         self.gap_before(sequence, at, ledger);
         self.newest = Some((sequence, at));
         if self.is_of_now {
@@ -159,6 +189,9 @@ impl Pump {
     fn lost(&mut self, loss: &Loss, ledger: &mut Ledger) {
         self.gap_before(loss.first_sequence, loss.first_at, ledger);
         ledger.add(*loss);
+        self.first.get_or_insert(loss.first_sequence);
+        let is_half = matches!(loss.cause, Cause::MetadataLost | Cause::PictureLost);
+        self.half = is_half.then_some(loss.first_sequence);
         if self.newest.is_none_or(|(newest, _)| newest < loss.last_sequence) {
             self.newest = Some((loss.last_sequence, loss.last_at));
         }

@@ -1,6 +1,7 @@
 //! Where frames come from: the trait that cameras, files and simulations implement.
 
 mod camera_options;
+pub mod faults;
 pub mod metadata;
 #[cfg(feature = "modlib")]
 pub mod modlib;

@@ -13,7 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 /// All settings that may come from elsewhere than a flag.
-const KEYS: [&str; 53] = [
+const KEYS: [&str; 54] = [
     "source",
     "size",
     "fps",

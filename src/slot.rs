@@ -213,6 +213,12 @@ impl Slot {
         Ok((start as u32, &mut bytes[start..]))
     }
 
+    /// Forgets the results and what belongs to them in the side plane; picture and sensor bytes stay.
+    pub fn clear_results(&mut self) {
+        self.results.reset(ResultState::Absent);
+        self.side.len = 0;
+    }
+
     /// Makes room for `len` of the sensor's own bytes and returns them to fill.
     ///
     /// # Errors

@@ -220,6 +220,25 @@ fn raw_metadata_makes_the_same_results_again_and_other_ones_when_asked() {
 }
 
 #[test]
+fn a_recording_with_raw_metadata_is_a_camera() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    done(folder, &format!("record {SENSOR} --size 160x120 --raw-metadata --out raw.kinora -q"));
+    // As `redetect` makes them, but through the engine; sensor bytes go along.
+    done(folder, "record --clock manual --source raw.kinora --threshold 0.8 --out live.kinora -q");
+    done(folder, "redetect raw.kinora --threshold 0.8 -o offline.kinora -q");
+    done(folder, "diff live.kinora offline.kinora -q");
+    done(folder, "redetect live.kinora --threshold 0 -o again.kinora -q");
+    done(folder, "diff raw.kinora again.kinora -q");
+    // Without a word about results they are those of the recording, and a plain recording ignores such words.
+    done(folder, "record --clock manual --source raw.kinora --out plain.kinora -q");
+    done(folder, "diff raw.kinora plain.kinora -q");
+    done(folder, "record --clock manual --source virtual:seed=1,size=64x48 --frames 3 --out scene.kinora -q");
+    done(folder, "record --clock manual --source scene.kinora --threshold 0.9 --out same.kinora -q");
+    done(folder, "diff scene.kinora same.kinora -q");
+}
+
+#[test]
 fn what_cannot_be_redetected_says_why_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -10,6 +10,7 @@ use crate::imx500::Network;
 use crate::playback::Playback;
 use crate::results::ResultKind;
 use crate::source::faults::{FaultOptions, Faults};
+use crate::source::redetector::{Redetecting, Redetector, has_raw_metadata};
 use crate::source::virtual_scene::{SensorOptions, VirtualOptions, VirtualScene, VirtualSensor, built_in_network};
 use crate::source::{CameraOptions, Source, SourceError};
 
@@ -45,7 +46,7 @@ pub struct SourceOptions {
     pub format: Option<PixelFormat>,
     /// A file begins again when it ends.
     pub repeat: bool,
-    /// For an IMX500, live or virtual; other sources ignore it.
+    /// For an IMX500, live, virtual or recorded with its raw metadata; other sources ignore it.
     pub camera: CameraOptions,
     /// Misbehaviour that is laid over the source, for tests.
     pub faults: Option<FaultOptions>,
@@ -283,7 +284,14 @@ impl SourceChoice {
             }
             Self::V4l2(path) => open_camera(path, options)?,
             Self::Virtual(words) => words.open(options)?,
-            Self::File(path) if path.exists() => Box::new(open_file(path)?.looped(options.repeat).into_source()),
+            Self::File(path) if path.exists() => {
+                let source = open_file(path)?.looped(options.repeat).into_source();
+                if options.camera.asks_for_results() && has_raw_metadata(path) {
+                    Box::new(Redetecting::new(source, Redetector::of_recording(path, &options.camera)?))
+                } else {
+                    Box::new(source)
+                }
+            }
             Self::File(path) => {
                 let text = format!("{}: neither a source nor a file that is there: {FORMS}", path.display());
                 return Err(SourceError::Unavailable(text).into());

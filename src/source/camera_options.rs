@@ -40,6 +40,12 @@ pub struct CameraOptions {
 }
 
 impl CameraOptions {
+    /// True when they say something about how results are made.
+    pub fn asks_for_results(&self) -> bool {
+        let said = self.network.is_some() || self.post.is_some() || self.labels.is_some();
+        said || self.threshold.is_some() || self.top.is_some()
+    }
+
     /// Gives a network the post-processing, its settings and labels of these options, over those of its package.
     ///
     /// # Errors

@@ -6,10 +6,12 @@
 use std::path::Path;
 
 use super::metadata::{MetadataReader, Part};
-use super::{CameraOptions, SourceError};
+use super::{CameraOptions, Filled, Remarks, Source, SourceError, SourceInfo, bounded};
 use crate::imx500::{Kept, Layout, Network, Parser};
+use crate::ledger::{Cause, Loss};
 use crate::recording::Reader;
 use crate::slot::{Slot, TooBig};
+use crate::time::{ClockPair, Span};
 
 /// What became of one frame's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,73 @@ impl Redetector {
     }
 }
 
+/// A recording as a camera: its frames, with results made again from their raw metadata.
+pub struct Redetecting<S> {
+    source: S,
+    info: SourceInfo,
+    redetector: Redetector,
+    section: Vec<u8>,
+}
+
+impl<S: Source> Redetecting<S> {
+    /// The frames of `source`, with results by `redetector`.
+    pub fn new(source: S, redetector: Redetector) -> Self {
+        let mut info = source.describe().clone();
+        if let Some(network) = redetector.network() {
+            info.side_bytes_max = info.side_bytes_max.max(network.side_bytes());
+            info.network = bounded(network.name());
+            info.post = bounded(network.post_name().unwrap_or(""));
+            info.labels = network.labels().clone();
+        }
+        let section = Vec::with_capacity(info.sensor_bytes_max);
+        Self { source, info, redetector, section }
+    }
+}
+
+impl<S: Source> Source for Redetecting<S> {
+    fn describe(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn start(&mut self, now: ClockPair) -> Result<(), SourceError> {
+        self.source.start(now)
+    }
+
+    fn fill(&mut self, slot: &mut Slot, wait: Span) -> Result<Filled, SourceError> {
+        let filled = self.source.fill(slot, wait)?;
+        if filled != Filled::Frame {
+            return Ok(filled);
+        }
+        self.section.clear();
+        self.section.extend_from_slice(slot.frame(None).sensor);
+        // What the frame says of itself stays: the sensor's counter, whether its result is new, the region.
+        let meta = slot.meta.clone();
+        slot.clear_results();
+        let read = self.redetector.read(&self.section, slot);
+        slot.meta = meta;
+        Ok(match read {
+            Ok(_) => Filled::Frame,
+            Err(_) => Filled::Lost(Loss::one(Cause::TooBig, slot.meta.sequence, slot.meta.captured_at)),
+        })
+    }
+
+    fn stop(&mut self) {
+        self.source.stop();
+    }
+
+    fn remarks(&mut self) -> Option<Remarks> {
+        self.source.remarks()
+    }
+}
+
+/// Frames that are looked at for raw metadata.
+const LOOKED_AT: u64 = 256;
+
+/// True when a recording has raw metadata in one of its first frames.
+pub fn has_raw_metadata(path: &Path) -> bool {
+    Reader::open(path).is_ok_and(|mut reader| params_of(&mut reader, LOOKED_AT).is_some())
+}
+
 fn network_of(path: &Path, options: &CameraOptions) -> Result<Network, SourceError> {
     let name = path.display();
     let unavailable = |text: String| SourceError::Unavailable(text);
@@ -80,7 +149,7 @@ fn network_of(path: &Path, options: &CameraOptions) -> Result<Network, SourceErr
         return with_post(options.equip(network)?);
     }
     let mut reader = Reader::open(path).map_err(|error| unavailable(format!("{name}: {error}")))?;
-    let params = params_of(&mut reader).ok_or_else(|| {
+    let params = params_of(&mut reader, u64::MAX).ok_or_else(|| {
         unavailable(format!("{name} has no raw metadata of an IMX500; record with --raw-metadata to have it"))
     })?;
     let header = reader.header();
@@ -111,8 +180,8 @@ fn with_post(network: Network) -> Result<Network, SourceError> {
 }
 
 /// apParams of the first frame whose headers can be read.
-fn params_of(reader: &mut Reader) -> Option<Vec<u8>> {
-    (0..reader.frame_count()).find_map(|index| {
+fn params_of(reader: &mut Reader, frames: u64) -> Option<Vec<u8>> {
+    (0..reader.frame_count().min(frames)).find_map(|index| {
         let frame = reader.read_frame(index).ok()?;
         let kept = Kept::parse(frame.sensor).ok()?;
         let mut parser = Parser::new(kept.layout);

@@ -56,8 +56,10 @@ fn compare(bars: &mut Bars, what: &str, mut ours: impl FnMut(), mut bare: impl F
         our_ns.push(a);
         bare_ns.push(b);
     }
-    say(&format!("{what}, ours"), Samples::new(our_ns).line());
-    say(&format!("{what}, bare turbojpeg"), Samples::new(bare_ns).line());
+    let (ours, bare) = (Samples::new(our_ns), Samples::new(bare_ns));
+    say(&format!("{what}, ours"), ours.line());
+    say(&format!("{what}, bare turbojpeg"), bare.line());
+    bars.beside(common::us(ours.at(500)), format!("{} bare turbojpeg", common::us(bare.at(500))));
     bars.at_most(&format!("{what} over bare turbojpeg"), median(ratios), RATIO_BAR);
 }
 

@@ -129,10 +129,12 @@ fn beside_bare_sleep(bars: &mut Bars) {
         bare_all.append(&mut bare);
         ours_all.append(&mut ours);
     }
-    say("bare clock_nanosleep loop, error", Samples::new(bare_all).line());
-    say("our playback, error", Samples::new(ours_all).line());
+    let (ours, bare) = (Samples::new(ours_all), Samples::new(bare_all));
+    say("bare clock_nanosleep loop, error", bare.line());
+    say("our playback, error", ours.line());
     let work_us = median(works) / 1e3;
     say("our work from waking to handing out, max", common::us(work_max_ns));
+    bars.beside(common::us(ours.at(500)), format!("{} bare clock_nanosleep", common::us(bare.at(500))));
     bars.at_most("error p50, ours / bare, median of 15 blocks", median(ratios), 1.25);
     bars.at_most("our work from waking to handing out, p99, µs", work_us, 5.0);
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Bars, Samples, folder, median, say, size};
+use common::{Bars, Samples, folder, median, say, size, us};
 use kinora::frame::{Frame, FrameMeta, JpegPicture, PictureInfo, PixelFormat, Pixels};
 use kinora::recording::{SessionHeader, SyncPolicy, Writer, WriterSettings, random_id};
 use kinora::results::{ResultKind, Results};
@@ -130,11 +130,13 @@ fn throughput(bars: &mut Bars) {
         ratios.push(ours[ours.len() - 1] / rate);
     }
     println!("raw 640x480 BGR, {frames} frames a block, {blocks} blocks in turn, medians");
-    say("kinora, checksums on, prefaulted (GB/s)", format!("{:.2}", median(ours)));
-    say("mcap, unchunked, checksums off (GB/s)", format!("{:.2}", median(theirs)));
+    let (our_rate, their_rate) = (median(ours), median(theirs));
+    say("kinora, checksums on, prefaulted (GB/s)", format!("{our_rate:.2}"));
+    say("mcap, unchunked, checksums off (GB/s)", format!("{their_rate:.2}"));
     say("kinora, CPU of all threads, open and close too (s/GB)", format!("{:.3}", median(our_cpu)));
     say("mcap, CPU (s/GB)", format!("{:.3}", median(their_cpu)));
     say("faults taken by appends", faults);
+    bars.beside(format!("{our_rate:.2} GB/s"), format!("{their_rate:.2} GB/s mcap"));
     bars.at_least("append throughput beside mcap", median(ratios), 2.0);
 }
 
@@ -217,6 +219,7 @@ fn tail_beside_write(bars: &mut Bars) {
             format!("{}, {}", summary.counts.faults, summary.counts.growth_waits),
         );
         let ratio = ours.at(999) as f64 / theirs.at(999) as f64;
+        bars.beside(us(ours.at(999)), format!("{} write(2)", us(theirs.at(999))));
         bars.at_most(&format!("{what}: p99.9 of one append beside write(2)"), ratio, 0.2);
     }
 }
@@ -251,6 +254,7 @@ fn tail_beside_copy(bars: &mut Bars) {
     println!("30 KB JPEG, {frames} frames, one in {} ms", beat.as_millis());
     say("kinora, checksums on", ours.line());
     say("the same bytes copied through a prefaulted map", copies.line());
+    bars.beside(us(ours.at(990)), format!("{} bare copy", us(copies.at(990))));
     bars.at_most("p99 of one append beside a bare copy", ours.at(990) as f64 / copies.at(990) as f64, 3.0);
 }
 

@@ -110,9 +110,11 @@ fn store(bars: &mut Bars, frames: u32) -> f64 {
         ratios.push(ours.at(990) as f64 / bare.at(990) as f64);
     }
     check(&mut window, &jpeg, frames);
-    say(&format!("storing 30 KB into a full window of {frames}"), Samples::new(stores).line());
-    say(&format!("copying 30 KB into a ring of {} MB", settings.arena_bytes() >> 20), Samples::new(copies).line());
+    let (stores, copies) = (Samples::new(stores), Samples::new(copies));
+    say(&format!("storing 30 KB into a full window of {frames}"), stores.line());
+    say(&format!("copying 30 KB into a ring of {} MB", settings.arena_bytes() >> 20), copies.line());
     let ratio = median(ratios);
+    bars.beside(common::us(stores.at(990)), format!("{} bare copy", common::us(copies.at(990))));
     bars.at_most(&format!("p99 of storing over copying, {frames} frames"), ratio, RATIO_BAR);
     bars.at_most(&format!("allocations while storing, {frames} frames"), allocations as f64, 0.0);
     ratio

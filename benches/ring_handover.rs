@@ -76,6 +76,8 @@ fn hand_over(bars: &mut Bars, payload: usize) -> f64 {
             format!("p50 {p50:.1} ns, p99 {p99:.1} ns, max {max:.1} ns"),
         );
     }
+    let ns = |blocks: &[f64]| format!("{:.1} ns", median(blocks.to_vec()));
+    bars.beside(ns(&ours), format!("{} bare rtrb", ns(&bare)));
     bars.at_most(&format!("hand-over of {payload} bytes over bare rtrb"), median(ratios), RATIO_BAR);
     median(ours)
 }

@@ -71,6 +71,8 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 #[derive(Debug, Default)]
 pub struct Bars {
     missed: usize,
+    /// What the next figure is a ratio of: ours and the peer's.
+    beside: Option<(String, String)>,
 }
 
 impl Bars {
@@ -84,9 +86,17 @@ impl Bars {
         self.row(what, figure, "at least", limit, figure >= limit);
     }
 
+    /// Says what the next figure is the ratio of, for the table of `scripts/bench`: our value, the peer's with its name.
+    pub fn beside(&mut self, ours: impl Display, peer: impl Display) -> &mut Self {
+        self.beside = Some((ours.to_string(), peer.to_string()));
+        self
+    }
+
     fn row(&mut self, what: &str, figure: f64, word: &str, limit: f64, good: bool) {
         let verdict = if good { "met" } else { "MISSED" };
-        println!("  bar: {what}: {figure:.3}, {word} {limit}: {verdict}");
+        // The tail is for `scripts/bench --table`.
+        let tail = self.beside.take().map_or_else(String::new, |(ours, peer)| format!(" [{ours} | {peer}]"));
+        println!("  bar: {what}: {figure:.3}, {word} {limit}: {verdict}{tail}");
         self.missed += usize::from(!good);
     }
 

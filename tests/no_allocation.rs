@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kinora::prelude::*;
-use kinora::{Added, ClockPair, FrameSink, Loss, PictureFormat, Summary};
+use kinora::source::{CameraOptions, PictureSource, RawMetadata};
+use kinora::{Added, ClockPair, FrameSink, Loss, PictureFormat, SourceOptions, Summary, open_source_with};
 
 struct Counting;
 
@@ -166,4 +167,32 @@ fn no_engine_thread_allocates_over_ten_thousand_frames_drops_included() {
     EXEMPT.with(|exempt| exempt.set(true));
     let first = FIRST.lock().unwrap().take().unwrap_or_default();
     assert_eq!(ALLOCATIONS.load(Ordering::SeqCst) + FREES.load(Ordering::SeqCst), 0, "a stream: the first one {first}");
+    drop(stream);
+
+    // The virtual IMX500: buffers made, parsed, turned into results and pictures, and kept; with faults.
+    let camera = CameraOptions {
+        picture: Some(PictureSource::InputTensor),
+        raw_metadata: Some(RawMetadata::Results),
+        ..CameraOptions::default()
+    };
+    let faults = "seed=4,drops=0.02,duplicates=0.02,reorder=0.02,stalls=0.005,corrupt=0.02".parse().unwrap();
+    let options = SourceOptions { camera, faults: Some(faults), ..SourceOptions::default() };
+    let sensor = "virtual:imx500,size=64x48,paced=false,every=2";
+    let mut stream = open_source_with(sensor, &options).unwrap().start().unwrap();
+    while stream.stats().frames < 20 {
+        stream.next().unwrap();
+    }
+    ARMED.store(true, Ordering::SeqCst);
+    EXEMPT.with(|exempt| exempt.set(false));
+    let (mut results, mut kept) = (0, 0);
+    while stream.stats().frames < 420 {
+        let frame = stream.next().unwrap().unwrap();
+        results += frame.results.len();
+        kept += usize::from(!frame.sensor.is_empty());
+    }
+    ARMED.store(false, Ordering::SeqCst);
+    EXEMPT.with(|exempt| exempt.set(true));
+    assert!(results > 400 && kept >= 400, "{results} results, {kept} frames with raw metadata");
+    let first = FIRST.lock().unwrap().take().unwrap_or_default();
+    assert_eq!(ALLOCATIONS.load(Ordering::SeqCst) + FREES.load(Ordering::SeqCst), 0, "the sensor: first one {first}");
 }

@@ -236,6 +236,9 @@ fn a_recording_with_raw_metadata_is_a_camera() {
     done(folder, "record --clock manual --source virtual:seed=1,size=64x48 --frames 3 --out scene.kinora -q");
     done(folder, "record --clock manual --source scene.kinora --threshold 0.9 --out same.kinora -q");
     done(folder, "diff scene.kinora same.kinora -q");
+    let (code, _, messages) =
+        run(folder, "record --clock manual --source scene.kinora --raw-metadata --out none.kinora");
+    assert!(code == 0 && messages.contains("no metadata of an IMX500"), "{messages}");
 }
 
 #[test]

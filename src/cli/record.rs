@@ -50,6 +50,12 @@ pub fn run(record: Record, manner: Manner) -> Result<End, Failure> {
     for note in session.notes() {
         manner.warn(note);
     }
+    if record.source.camera.raw_metadata.is_some() && session.info().sensor_bytes_max == 0 {
+        manner.warn(format_args!(
+            "--raw-metadata: {} has no metadata of an IMX500; nothing is kept",
+            session.info().name
+        ));
+    }
     greet(session.info(), &record, &path, manner);
     let report = watch(session, &record, &stop, &path, &mut told, &mut notifier, manner)?;
     let end = finish(report, &record, manner)?;

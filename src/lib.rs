@@ -58,7 +58,11 @@ pub mod imx500;
 #[cfg(feature = "jpeg")]
 pub mod jpeg;
 pub mod jpeg_header;
+#[cfg(feature = "v4l2")]
+pub mod media;
 pub mod mjpeg;
+#[cfg(feature = "v4l2")]
+pub mod pairing;
 pub mod replay;
 #[cfg(feature = "std")]
 pub mod ring;
@@ -66,6 +70,7 @@ pub mod ring;
 pub mod slot;
 pub mod snapshot;
 pub mod trigger;
+pub mod watchdog;
 
 // -- edges: clocks, devices, files
 #[cfg(feature = "std")]

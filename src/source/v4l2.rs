@@ -33,7 +33,7 @@ use crate::ledger::{Cause, Loss};
 use crate::mjpeg::{Mjpeg, TABLES_BYTES};
 use crate::slot::Slot;
 use crate::source::{Filled, Source, SourceError, SourceInfo};
-use crate::sys::v4l2::{self as sys, BUFFERS_MAX, Buffers, Node, PixFormat};
+use crate::sys::v4l2::{self as sys, BUFFERS_MAX, Buffers, Kind, Node, PixFormat};
 use crate::time::{Clock, ClockPair, Span, Timestamp};
 
 /// Starts of a stream that failed, without a frame between them, after which the device counts as broken.
@@ -321,7 +321,7 @@ impl Source for V4l2Source {
     fn start(&mut self, _: ClockPair) -> Result<(), SourceError> {
         // Refused by drivers whose picture cannot change by itself.
         let _ = self.node.watch_source_changes();
-        let mut buffers = Buffers::new(&self.node, self.buffers_wanted).map_err(self.io("map the buffers of"))?;
+        let mut buffers = Buffers::new(&self.node, Kind::Pictures, self.buffers_wanted).map_err(self.io("map the buffers of"))?;
         if buffers.count() < 2 {
             let why = format!("the driver has memory for {} buffers, at least 2 are needed", buffers.count());
             return Err(unavailable(&self.path, why));

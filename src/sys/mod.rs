@@ -5,6 +5,8 @@
 pub(crate) mod copy;
 pub mod descriptor;
 pub(crate) mod map;
+#[cfg(feature = "v4l2")]
+pub(crate) mod media;
 pub(crate) mod signal;
 pub mod simd;
 pub mod thread;

@@ -15,9 +15,9 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use v4l::FourCC;
 use v4l::device::{Device, Handle};
 use v4l::v4l_sys::{
-    V4L2_EVENT_SOURCE_CHANGE, v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_CAPTURE as CAPTURE, v4l2_buffer, v4l2_capability,
-    v4l2_event, v4l2_event_subscription, v4l2_fmtdesc, v4l2_format, v4l2_memory_V4L2_MEMORY_MMAP as MMAP,
-    v4l2_requestbuffers,
+    V4L2_EVENT_SOURCE_CHANGE, v4l2_buf_type_V4L2_BUF_TYPE_META_CAPTURE as META_CAPTURE,
+    v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_CAPTURE as CAPTURE, v4l2_buffer, v4l2_capability, v4l2_event,
+    v4l2_event_subscription, v4l2_fmtdesc, v4l2_format, v4l2_memory_V4L2_MEMORY_MMAP as MMAP, v4l2_requestbuffers,
 };
 use v4l::v4l2::vidioc::{self, _IOC_TYPE as Request};
 
@@ -38,7 +38,7 @@ const fn request(direction: Request, number: Request, size: usize) -> Request {
 ///
 /// # Safety
 /// All bytes zero must be a valid value of the type.
-unsafe trait Plain: Sized {
+pub(super) unsafe trait Plain: Sized {
     fn zeroed() -> Self {
         // SAFETY: the implementer promises that zero is a value.
         unsafe { std::mem::zeroed() }
@@ -87,6 +87,24 @@ pub struct Identity {
     pub card: String,
     /// `V4L2_CAP_*` of this node.
     pub capabilities: u32,
+}
+
+/// What a node captures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Pictures.
+    Pictures,
+    /// Metadata.
+    Metadata,
+}
+
+impl Kind {
+    const fn buffers(self) -> u32 {
+        match self {
+            Self::Pictures => CAPTURE,
+            Self::Metadata => META_CAPTURE,
+        }
+    }
 }
 
 /// A picture format as the driver holds it.
@@ -170,6 +188,22 @@ impl Node {
         Ok(PixFormat::of(&format))
     }
 
+    /// Sets the format of a metadata node; what comes back is the code and the bytes of a buffer that the driver made of it.
+    pub fn set_metadata_format(&self, fourcc: FourCC, size: u32) -> io::Result<(FourCC, u32)> {
+        let mut format = v4l2_format { type_: META_CAPTURE, ..Plain::zeroed() };
+        format.fmt.meta.dataformat = fourcc.into();
+        format.fmt.meta.buffersize = size;
+        call(&self.device.handle(), vidioc::VIDIOC_S_FMT, &mut format)?;
+        // SAFETY: `type_` is metadata capture, for which the kernel fills `meta`; any bytes are a value of it.
+        let meta = unsafe { format.fmt.meta };
+        Ok((FourCC::from(meta.dataformat), meta.buffersize))
+    }
+
+    /// The node's controls.
+    pub fn controls(&self) -> Vec<super::media::Control> {
+        super::media::controls(borrow(&self.device.handle()))
+    }
+
     /// Asks to be told when the incoming picture changes. Drivers without that event refuse.
     pub fn watch_source_changes(&self) -> io::Result<()> {
         let mut wish = v4l2_event_subscription { type_: V4L2_EVENT_SOURCE_CHANGE, ..Plain::zeroed() };
@@ -237,6 +271,7 @@ struct Mapping {
 /// The buffers of one stream, mapped. Dropping them stops the stream and returns them, also after an unplug.
 pub struct Buffers {
     handle: Arc<Handle>,
+    kind: Kind,
     mappings: Vec<Mapping>,
 }
 
@@ -251,12 +286,12 @@ impl std::fmt::Debug for Buffers {
 
 impl Buffers {
     /// Asks the driver for `count` buffers (it may give more or fewer) and maps them.
-    pub fn new(node: &Node, count: u32) -> io::Result<Self> {
+    pub fn new(node: &Node, kind: Kind, count: u32) -> io::Result<Self> {
         let handle = node.device.handle();
-        let mut wish = v4l2_requestbuffers { count, type_: CAPTURE, memory: MMAP, ..Plain::zeroed() };
+        let mut wish = v4l2_requestbuffers { count, type_: kind.buffers(), memory: MMAP, ..Plain::zeroed() };
         call(&handle, vidioc::VIDIOC_REQBUFS, &mut wish)?;
         let granted = (wish.count as usize).min(BUFFERS_MAX);
-        let mut buffers = Self { handle, mappings: Vec::with_capacity(granted) };
+        let mut buffers = Self { handle, kind, mappings: Vec::with_capacity(granted) };
         for index in 0..granted {
             let mapping = buffers.map(index)?;
             buffers.mappings.push(mapping);
@@ -265,7 +300,7 @@ impl Buffers {
     }
 
     fn map(&self, index: usize) -> io::Result<Mapping> {
-        let mut buffer = description(index);
+        let mut buffer = self.description(index);
         call(&self.handle, vidioc::VIDIOC_QUERYBUF, &mut buffer)?;
         let length = buffer.length as usize;
         // SAFETY: for memory type MMAP the kernel fills `offset`; any bytes are a value of it.
@@ -283,40 +318,40 @@ impl Buffers {
 
     /// Queues every buffer and starts the stream.
     pub fn start(&mut self) -> io::Result<()> {
+        self.queue_all()?;
+        self.switch().on()
+    }
+
+    /// Queues every buffer that the driver has not.
+    pub fn queue_all(&mut self) -> io::Result<()> {
         for index in 0..self.mappings.len() {
             if !self.mappings[index].queued {
                 self.queue(index)?;
             }
         }
-        call(&self.handle, vidioc::VIDIOC_STREAMON, &mut (CAPTURE as std::os::raw::c_int))
+        Ok(())
+    }
+
+    /// What starts the stream, for another thread: some drivers take minutes.
+    pub fn switch(&self) -> Switch {
+        Switch { handle: Arc::clone(&self.handle), kind: self.kind }
     }
 
     /// Stops the stream: the driver gives up all buffers.
     pub fn stop(&mut self) -> io::Result<()> {
-        call(&self.handle, vidioc::VIDIOC_STREAMOFF, &mut (CAPTURE as std::os::raw::c_int))?;
+        call(&self.handle, vidioc::VIDIOC_STREAMOFF, &mut (self.kind.buffers() as std::os::raw::c_int))?;
         self.mappings.iter_mut().for_each(|mapping| mapping.queued = false);
         Ok(())
     }
 
     /// Waits until there is a buffer or an event, or `wait` is over, or a signal came.
     pub fn wait(&self, wait: Span) -> io::Result<Ready> {
-        let ns = wait.as_ns().max(0);
-        let timeout = Timespec { tv_sec: ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 };
-        let mut fds = [PollFd::from_borrowed_fd(borrow(&self.handle), PollFlags::IN | PollFlags::PRI)];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) => {
-                let told = fds[0].revents();
-                let buffer = told.intersects(PollFlags::IN | PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-                Ok(Ready { buffer, event: told.contains(PollFlags::PRI) })
-            }
-            Err(rustix::io::Errno::INTR) => Ok(Ready { buffer: false, event: false }),
-            Err(error) => Err(error.into()),
-        }
+        wait_for([self], wait).map(|[ready]| ready)
     }
 
     /// Takes the next filled buffer; `None` when none is ready.
     pub fn dequeue(&mut self) -> io::Result<Option<Filled>> {
-        let mut buffer = description(0);
+        let mut buffer = self.description(0);
         match call(&self.handle, vidioc::VIDIOC_DQBUF, &mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             done => done?,
@@ -358,14 +393,44 @@ impl Buffers {
     }
 
     fn queue(&mut self, index: usize) -> io::Result<()> {
-        call(&self.handle, vidioc::VIDIOC_QBUF, &mut description(index))?;
+        call(&self.handle, vidioc::VIDIOC_QBUF, &mut self.description(index))?;
         self.mappings[index].queued = true;
         Ok(())
     }
+
+    fn description(&self, index: usize) -> v4l2_buffer {
+        v4l2_buffer { index: index as u32, type_: self.kind.buffers(), memory: MMAP, ..Plain::zeroed() }
+    }
 }
 
-fn description(index: usize) -> v4l2_buffer {
-    v4l2_buffer { index: index as u32, type_: CAPTURE, memory: MMAP, ..Plain::zeroed() }
+/// Waits until one of several streams has a buffer or an event, or `wait` is over, or a signal came.
+pub fn wait_for<const N: usize>(streams: [&Buffers; N], wait: Span) -> io::Result<[Ready; N]> {
+    let ns = wait.as_ns().max(0);
+    let timeout = Timespec { tv_sec: ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 };
+    let mut fds =
+        streams.map(|stream| PollFd::from_borrowed_fd(borrow(&stream.handle), PollFlags::IN | PollFlags::PRI));
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(_) => Ok(fds.map(|fd| {
+            let told = fd.revents();
+            let buffer = told.intersects(PollFlags::IN | PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
+            Ready { buffer, event: told.contains(PollFlags::PRI) }
+        })),
+        Err(rustix::io::Errno::INTR) => Ok(streams.map(|_| Ready { buffer: false, event: false })),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Starts a stream whose buffers are queued.
+pub struct Switch {
+    handle: Arc<Handle>,
+    kind: Kind,
+}
+
+impl Switch {
+    /// Starts it; returns when the driver has.
+    pub fn on(&self) -> io::Result<()> {
+        call(&self.handle, vidioc::VIDIOC_STREAMON, &mut (self.kind.buffers() as std::os::raw::c_int))
+    }
 }
 
 impl Drop for Buffers {
@@ -376,7 +441,7 @@ impl Drop for Buffers {
             // SAFETY: the range is one that `map` made, unmapped only here; slices of it borrow `self`.
             let _ = unsafe { munmap(mapping.at, mapping.length) };
         }
-        let mut none = v4l2_requestbuffers { type_: CAPTURE, memory: MMAP, ..Plain::zeroed() };
+        let mut none = v4l2_requestbuffers { type_: self.kind.buffers(), memory: MMAP, ..Plain::zeroed() };
         let _ = call(&self.handle, vidioc::VIDIOC_REQBUFS, &mut none);
     }
 }

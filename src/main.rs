@@ -66,7 +66,18 @@ fn run(command: Command, manner: Manner) -> Result<End, Failure> {
         Command::Decode(decode) => cli::decode::run(&decode, manner),
         Command::Doctor(doctor) => cli::doctor::run(&doctor, manner),
         Command::Redetect(redetect) => cli::redetect::run(&redetect, manner),
+        Command::Devices => devices(manner),
         Command::Completions(shell) => cli::completions::run(shell),
         Command::Man(directory) => cli::man::run(&directory, manner),
     }
+}
+
+#[cfg(feature = "v4l2")]
+fn devices(manner: Manner) -> Result<End, Failure> {
+    cli::devices::run(manner)
+}
+
+#[cfg(not(feature = "v4l2"))]
+fn devices(_: Manner) -> Result<End, Failure> {
+    Err(Failure::Failed("this build knows no cameras; build it with the feature `v4l2`".into()))
 }

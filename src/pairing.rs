@@ -60,12 +60,16 @@ pub enum Paired<T> {
     },
     /// A half whose other half was lost.
     Alone(Side, Half<T>),
+    /// The other half of one that was given up already: to be given back, and nothing else.
+    Late(Side, Half<T>),
 }
 
 /// Halves that wait for each other.
 #[derive(Clone, Debug)]
 pub struct Pairing<T> {
     waiting: [Deque<Half<T>, WAITING_MAX>; 2],
+    /// The newest half that was given up while its other half could still come.
+    given_up: Option<(Side, u32, Timestamp)>,
     held_max: usize,
     patience: Span,
     tolerance: Span,
@@ -79,6 +83,7 @@ impl<T: Copy> Pairing<T> {
         let ns = frame_time.as_ns().max(2);
         Self {
             waiting: [Deque::new(), Deque::new()],
+            given_up: None,
             held_max: held_max.clamp(1, WAITING_MAX - 1),
             patience: Span::from_ns(ns.saturating_mul(2)),
             tolerance: Span::from_ns(ns / 2),
@@ -99,7 +104,13 @@ impl<T: Copy> Pairing<T> {
     }
 
     /// What can be said now, oldest first; `None` when all that wait still may find their other half.
-    pub fn next(&mut self, now: Timestamp) -> Option<Paired<T>> {
+    #[expect(clippy::should_implement_trait, reason = "no iterator: it goes on after None")]
+    pub fn next(&mut self) -> Option<Paired<T>> {
+        for side in [Side::Image, Side::Metadata] {
+            if self.is_late(side) {
+                return self.pop(side).map(|half| Paired::Late(side, half));
+            }
+        }
         let [images, metadata] = &self.waiting;
         match (images.front(), metadata.front()) {
             (None, None) => None,
@@ -113,9 +124,17 @@ impl<T: Copy> Pairing<T> {
                 Order::ImageFirst => self.alone(Side::Image)?,
                 Order::MetadataFirst => self.alone(Side::Metadata)?,
             }),
-            (Some(half), None) => self.overdue(Side::Image, half.at, now),
-            (None, Some(half)) => self.overdue(Side::Metadata, half.at, now),
+            (Some(_), None) => self.too_many(Side::Image),
+            (None, Some(_)) => self.too_many(Side::Metadata),
         }
+    }
+
+    /// Gives up the oldest half of `side` if it has waited for longer than two frame times at `now`. To be asked only after
+    /// the other queue was found empty: a caller that is late itself finds both halves old.
+    pub fn overdue(&mut self, side: Side, now: Timestamp) -> Option<Paired<T>> {
+        let oldest = self.waiting[side.index()].front()?;
+        let is_over = self.waiting[side.other().index()].is_empty() && now - oldest.at > self.patience;
+        if is_over { self.give_up(side) } else { None }
     }
 
     /// Gives everything back that waits, in no particular order: the streams are stopping.
@@ -125,26 +144,47 @@ impl<T: Copy> Pairing<T> {
         image.chain(std::iter::from_fn(move || metadata.pop_front().map(|half| (Side::Metadata, half))))
     }
 
-    /// One side waits and the other has nothing.
-    fn overdue(&mut self, side: Side, at: Timestamp, now: Timestamp) -> Option<Paired<T>> {
-        let too_many = self.held(side) > self.held_max;
-        if too_many || now - at > self.patience { self.alone(side) } else { None }
+    /// More of a side wait than may while the other has nothing.
+    fn too_many(&mut self, side: Side) -> Option<Paired<T>> {
+        if self.held(side) > self.held_max { self.give_up(side) } else { None }
+    }
+
+    fn give_up(&mut self, side: Side) -> Option<Paired<T>> {
+        let half = self.pop(side)?;
+        self.given_up = Some((side, half.sequence, half.at));
+        Some(Paired::Alone(side, half))
+    }
+
+    /// The front of `side` belongs to the half that was given up.
+    fn is_late(&self, side: Side) -> bool {
+        let Some((of, sequence, at)) = self.given_up else { return false };
+        let front = self.waiting[side.index()].front();
+        of != side && front.is_some_and(|half| self.is_same(half, &Half { sequence, at, token: half.token }))
     }
 
     fn compare(&self, image: &Half<T>, metadata: &Half<T>) -> Order {
         let apart = image.at - metadata.at;
         let number = image.sequence.wrapping_sub(metadata.sequence) as i32;
-        // The very same instant is the same frame start, even where each node counts for itself. Equal numbers far apart
-        // are of two starts of the stream.
-        if apart == Span::ZERO || (number == 0 && apart.abs() < self.tolerance) {
+        if self.is_same(image, metadata) {
             return Order::Same;
         }
         let image_first = if number == 0 { apart < Span::ZERO } else { number < 0 };
         if image_first { Order::ImageFirst } else { Order::MetadataFirst }
     }
 
+    /// The very same instant is the same frame start, even where each node counts for itself. Equal numbers far apart are of
+    /// two starts of the stream.
+    fn is_same(&self, a: &Half<T>, b: &Half<T>) -> bool {
+        let apart = a.at - b.at;
+        apart == Span::ZERO || (a.sequence == b.sequence && apart.abs() < self.tolerance)
+    }
+
     fn alone(&mut self, side: Side) -> Option<Paired<T>> {
-        self.waiting[side.index()].pop_front().map(|half| Paired::Alone(side, half))
+        self.pop(side).map(|half| Paired::Alone(side, half))
+    }
+
+    fn pop(&mut self, side: Side) -> Option<Half<T>> {
+        self.waiting[side.index()].pop_front()
     }
 
     fn drop_front(&mut self, side: Side) {
@@ -181,14 +221,14 @@ mod tests {
     fn whichever_comes_first_waits_for_the_other() {
         let mut pairing = pairing();
         pairing.put(Side::Image, half(7, 100));
-        assert_eq!(pairing.next(at(101)), None);
+        assert_eq!(pairing.next(), None);
         pairing.put(Side::Metadata, half(7, 100));
-        assert_eq!(pairing.next(at(102)), Some(Paired::Both { image: half(7, 100), metadata: half(7, 100) }));
-        assert_eq!(pairing.next(at(102)), None);
+        assert_eq!(pairing.next(), Some(Paired::Both { image: half(7, 100), metadata: half(7, 100) }));
+        assert_eq!(pairing.next(), None);
         pairing.put(Side::Metadata, half(8, 133));
-        assert_eq!(pairing.next(at(140)), None);
+        assert_eq!(pairing.next(), None);
         pairing.put(Side::Image, half(8, 133));
-        assert!(matches!(pairing.next(at(141)), Some(Paired::Both { .. })));
+        assert!(matches!(pairing.next(), Some(Paired::Both { .. })));
     }
 
     #[test]
@@ -196,10 +236,10 @@ mod tests {
         let mut pairing = pairing();
         pairing.put(Side::Image, half(1, 33));
         pairing.put(Side::Metadata, half(2, 66));
-        assert_eq!(pairing.next(at(67)), Some(Paired::Alone(Side::Image, half(1, 33))));
-        assert_eq!(pairing.next(at(67)), None);
+        assert_eq!(pairing.next(), Some(Paired::Alone(Side::Image, half(1, 33))));
+        assert_eq!(pairing.next(), None);
         pairing.put(Side::Image, half(3, 99));
-        assert_eq!(pairing.next(at(100)), Some(Paired::Alone(Side::Metadata, half(2, 66))));
+        assert_eq!(pairing.next(), Some(Paired::Alone(Side::Metadata, half(2, 66))));
         assert_eq!(pairing.held(Side::Image), 1);
     }
 
@@ -208,14 +248,35 @@ mod tests {
         let mut pairing = pairing();
         for n in 0..3 {
             pairing.put(Side::Image, half(n, i64::from(n) * 33));
-            let early = pairing.next(at(i64::from(n) * 33));
+            let early = pairing.next();
             assert_eq!(early.is_some(), n == 2, "the third is one too many");
         }
         // Two wait; after two frame times they are given up.
-        assert_eq!(pairing.next(at(99)), None);
-        assert_eq!(pairing.next(at(100)), Some(Paired::Alone(Side::Image, half(1, 33))));
-        assert_eq!(pairing.next(at(133)), Some(Paired::Alone(Side::Image, half(2, 66))));
-        assert_eq!(pairing.next(at(999)), None);
+        assert_eq!((pairing.next(), pairing.overdue(Side::Image, at(99))), (None, None));
+        assert_eq!(pairing.overdue(Side::Image, at(100)), Some(Paired::Alone(Side::Image, half(1, 33))));
+        assert_eq!(pairing.overdue(Side::Metadata, at(999)), None);
+        assert_eq!(pairing.overdue(Side::Image, at(133)), Some(Paired::Alone(Side::Image, half(2, 66))));
+        assert_eq!(pairing.overdue(Side::Image, at(999)), None);
+    }
+
+    #[test]
+    fn halves_that_are_both_old_are_still_one_frame() {
+        let mut pairing = pairing();
+        pairing.put(Side::Image, half(1, 33));
+        pairing.put(Side::Metadata, half(1, 33));
+        assert_eq!(pairing.overdue(Side::Image, at(9_999)), None);
+        assert!(matches!(pairing.next(), Some(Paired::Both { .. })));
+    }
+
+    #[test]
+    fn the_other_half_of_one_that_was_given_up_is_late_and_no_frame() {
+        let mut pairing = pairing();
+        pairing.put(Side::Image, half(1, 33));
+        assert!(matches!(pairing.overdue(Side::Image, at(133)), Some(Paired::Alone(..))));
+        pairing.put(Side::Metadata, half(1, 33));
+        assert_eq!(pairing.next(), Some(Paired::Late(Side::Metadata, half(1, 33))));
+        pairing.put(Side::Metadata, half(2, 66));
+        assert_eq!(pairing.next(), None);
     }
 
     #[test]
@@ -224,9 +285,9 @@ mod tests {
         // The metadata is of an earlier start of the stream.
         pairing.put(Side::Metadata, half(0, 10));
         pairing.put(Side::Image, half(0, 5_000));
-        assert_eq!(pairing.next(at(5_001)), Some(Paired::Alone(Side::Metadata, half(0, 10))));
+        assert_eq!(pairing.next(), Some(Paired::Alone(Side::Metadata, half(0, 10))));
         pairing.put(Side::Metadata, half(40, 5_000));
-        assert!(matches!(pairing.next(at(5_001)), Some(Paired::Both { .. })));
+        assert!(matches!(pairing.next(), Some(Paired::Both { .. })));
     }
 
     #[test]
@@ -234,9 +295,9 @@ mod tests {
         let mut pairing = pairing();
         pairing.put(Side::Image, half(u32::MAX, 33));
         pairing.put(Side::Metadata, half(0, 66));
-        assert_eq!(pairing.next(at(67)), Some(Paired::Alone(Side::Image, half(u32::MAX, 33))));
+        assert_eq!(pairing.next(), Some(Paired::Alone(Side::Image, half(u32::MAX, 33))));
         pairing.put(Side::Image, half(0, 66));
-        assert!(matches!(pairing.next(at(68)), Some(Paired::Both { .. })));
+        assert!(matches!(pairing.next(), Some(Paired::Both { .. })));
     }
 
     #[test]
@@ -245,7 +306,7 @@ mod tests {
         pairing.put(Side::Image, half(1, 33));
         pairing.put(Side::Image, half(2, 66));
         assert_eq!(pairing.drain().count(), 2);
-        assert_eq!(pairing.next(at(9_999)), None);
+        assert_eq!(pairing.overdue(Side::Image, at(9_999)), None);
     }
 
     proptest! {
@@ -265,12 +326,14 @@ mod tests {
             }
             arrivals.sort_by_key(|&(when, side, half)| (when, half.at, side.index()));
             let (mut pairing, mut out) = (pairing(), Vec::new());
-            for &(when, side, half) in &arrivals {
+            for &(_, side, half) in &arrivals {
                 pairing.put(side, half);
-                while let Some(paired) = pairing.next(at(when)) { out.push(paired); }
+                while let Some(paired) = pairing.next() { out.push(paired); }
                 prop_assert!(pairing.held(Side::Image) <= 2 && pairing.held(Side::Metadata) <= 2);
             }
-            while let Some(paired) = pairing.next(at(1_000_000)) { out.push(paired); }
+            for side in [Side::Image, Side::Metadata] {
+                while let Some(paired) = pairing.overdue(side, at(1_000_000)) { out.push(paired); }
+            }
             prop_assert_eq!(pairing.held(Side::Image) + pairing.held(Side::Metadata), 0);
 
             let mut pairs = 0;
@@ -284,6 +347,7 @@ mod tests {
                         back.push((metadata.at, Side::Metadata.index()));
                     }
                     Paired::Alone(side, half) => back.push((half.at, side.index())),
+                    Paired::Late(..) => prop_assert!(false, "nothing is given up while lags are short"),
                 }
             }
             prop_assert!(back.windows(2).all(|two| two[0].0 <= two[1].0), "frames come in order");

@@ -237,3 +237,14 @@ fn buffers_and_networks_have_the_documented_fields() {
         assert_matches("network", &run(folder.path(), &format!("network {} --json", file.display()))[0]);
     }
 }
+
+#[cfg(feature = "v4l2")]
+#[test]
+fn devices_have_the_documented_fields_with_and_without_a_camera() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = run(folder.path(), "devices --json");
+    assert_matches("devices", &printed[0]);
+    for camera in printed[0]["cameras"].as_array().unwrap() {
+        assert_matches("camera", camera);
+    }
+}

@@ -95,6 +95,9 @@ pub enum Sub {
     /// Make the results of a recording again from its raw metadata, with another threshold, post-processing or network package
     #[command(after_help = after("kinora redetect night.kinora --threshold 0.3 -o again.kinora\nkinora redetect night.kinora --post od_bscn -o again.kinora --json\nkinora redetect night.kinora --network ./mine.rpk -o again.kinora"))]
     Redetect(RedetectArgs),
+    /// Cameras of this machine: what they can, who has them, what is missing
+    #[command(after_help = after("kinora devices\nkinora devices --json | jq -r '.cameras[].source'\nkinora devices --json | jq .missing"))]
+    Devices,
     /// Print a script that completes commands and flags in a shell
     #[command(after_help = after("kinora completions bash > /etc/bash_completion.d/kinora\nkinora completions zsh > ~/.zfunc/_kinora\nkinora completions fish > ~/.config/fish/completions/kinora.fish"))]
     Completions(CompletionsArgs),
@@ -107,14 +110,15 @@ pub enum Sub {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Source")]
 pub struct SourceArgs {
-    /// auto, v4l2:PATH, virtual[:seed=N], virtual:imx500, a .kinora or modlib .json FILE, or - for modlib lines on standard input
+    /// auto, imx500[:N], v4l2:PATH, virtual[:seed=N], virtual:imx500, a .kinora or modlib .json FILE, or - for modlib lines
+    /// on standard input
     #[arg(long, value_name = "SRC", default_value = "auto")]
     pub source: Option<String>,
-    /// Picture size where the source has no own
-    #[arg(long, value_name = "WxH", default_value = "640x480")]
+    /// Picture size where the source has no own [default: 640x480; of an IMX500 1014x760]
+    #[arg(long, value_name = "WxH")]
     pub size: Option<String>,
-    /// Frames a second where the source has no own: 30, 29.97 or 30000/1001
-    #[arg(long, value_name = "F", default_value = "30")]
+    /// Frames a second where the source has no own: 30, 29.97 or 30000/1001 [default: 30; of an IMX500 its network's]
+    #[arg(long, value_name = "F")]
     pub fps: Option<String>,
     /// Make the source misbehave, for tests: drops=0.01,duplicates=0.01,reorder=0.01,stalls=0.001,corrupt=0.01,resize=0.01,seed=N
     #[arg(long, value_name = "FAULTS", hide_short_help = true)]
@@ -205,6 +209,9 @@ pub struct EngineArgs {
     /// Keep the frame pool in memory, never swapped; without the right to it, a warning
     #[arg(long)]
     pub lock_memory: bool,
+    /// Longest time to a camera's first frame; uploading a network takes minutes
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub start_timeout: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -677,7 +684,7 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let commands: Vec<_> = cli.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
-        assert_eq!(commands.len(), 20);
+        assert_eq!(commands.len(), 21);
         for command in commands.iter().chain([&cli]) {
             let help = command.clone().render_long_help().to_string();
             let (_, end) =

@@ -73,6 +73,7 @@ pub enum Command {
     Decode(Decode),
     Doctor(Box<Doctor>),
     Redetect(Box<Redetect>),
+    Devices,
     Completions(clap_complete::Shell),
     Man(PathBuf),
 }
@@ -81,8 +82,10 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceChoice {
     pub name: String,
-    pub size: (u32, u32),
-    pub fps: (u32, u32),
+    /// `None`: the source's default.
+    pub size: Option<(u32, u32)>,
+    /// `None`: the source's default.
+    pub fps: Option<(u32, u32)>,
     pub camera: CameraOptions,
     pub faults: Option<FaultOptions>,
 }
@@ -100,6 +103,8 @@ pub struct EngineChoice {
     /// Processors by number; empty is all.
     pub cpus: Vec<usize>,
     pub lock_memory: bool,
+    /// Longest time to a camera's first frame.
+    pub start_timeout: Span,
 }
 
 /// A file, or the process's own input or output.
@@ -230,6 +235,7 @@ impl Command {
             Sub::Decode(args) => Self::Decode(decode(args)?),
             Sub::Doctor(args) => Self::Doctor(Box::new(doctor(&args, settings)?)),
             Sub::Redetect(args) => Self::Redetect(Box::new(redetect(args)?)),
+            Sub::Devices => Self::Devices,
             Sub::Completions(args) => Self::Completions(args.shell),
             Sub::Man(args) => Self::Man(args.directory),
         })
@@ -242,8 +248,8 @@ fn source(settings: &Settings) -> Result<SourceChoice, String> {
             "" => Err("a source has a name: auto, v4l2:PATH, virtual, a FILE or -".into()),
             _ => Ok(text.to_owned()),
         })?,
-        size: settings.need("size", units::size)?,
-        fps: settings.need("fps", units::frame_rate)?,
+        size: settings.get("size", units::size)?,
+        fps: settings.get("fps", units::frame_rate)?,
         camera: camera(settings)?,
         faults: settings.get("faults", |text| text.parse().map_err(|error: SourceError| error.to_string()))?,
     })
@@ -323,6 +329,7 @@ fn engine(settings: &Settings) -> Result<EngineChoice, String> {
         rt_priority: settings.get("rt", priority)?,
         cpus: settings.get("cpus", processors)?.unwrap_or_default(),
         lock_memory: settings.is_on("lock-memory")?,
+        start_timeout: settings.need("start-timeout", positive_span)?,
     })
 }
 
@@ -622,13 +629,7 @@ mod tests {
         let Ok(Command::Record(record)) = check("kinora record") else { panic!("record") };
         assert_eq!(
             record.source,
-            SourceChoice {
-                name: "auto".into(),
-                size: (640, 480),
-                fps: (30, 1),
-                camera: CameraOptions::default(),
-                faults: None
-            }
+            SourceChoice { name: "auto".into(), size: None, fps: None, camera: CameraOptions::default(), faults: None }
         );
         assert_eq!(record.out, Target::Directory("recordings".into()));
         assert_eq!((record.engine.quality, record.engine.raw, record.min_free), (80, false, 100_000_000));

@@ -87,8 +87,8 @@ pub fn info(choice: &SourceChoice) -> Result<SourceInfo, Failure> {
 /// What a camera of that size and rate would deliver.
 pub fn assumed(choice: &SourceChoice) -> SourceInfo {
     let mut info = SourceInfo::new("a camera");
-    let (width, height) = choice.size;
+    let (width, height) = choice.size.unwrap_or((640, 480));
     info.picture = Some(PictureInfo::packed(PixelFormat::Bgr888, width, height));
-    info.frame_rate = choice.fps;
+    info.frame_rate = choice.fps.unwrap_or((30, 1));
     info
 }

@@ -9,6 +9,8 @@ pub mod compress;
 pub mod copy;
 pub mod ctl;
 pub mod decode;
+#[cfg(feature = "v4l2")]
+pub mod devices;
 pub mod diff;
 pub mod doctor;
 pub mod end;

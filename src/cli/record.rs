@@ -146,7 +146,9 @@ fn watch(
         }
         speed.note(status.bytes);
         let directory = path.get().and_then(|path| path.parent().map(Path::to_path_buf));
-        progress.show(|| line(&status, speed.per_second, directory.as_deref(), record.min_free));
+        let start = told.start();
+        progress
+            .show(|| start.unwrap_or_else(|| line(&status, speed.per_second, directory.as_deref(), record.min_free)));
     }
     progress.finish();
     notifier.stopping();

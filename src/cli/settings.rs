@@ -13,7 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 /// All settings that may come from elsewhere than a flag.
-const KEYS: [&str; 54] = [
+const KEYS: [&str; 55] = [
     "source",
     "size",
     "fps",
@@ -47,6 +47,7 @@ const KEYS: [&str; 54] = [
     "rt",
     "cpus",
     "lock-memory",
+    "start-timeout",
     "speed",
     "late",
     "print",

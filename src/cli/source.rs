@@ -2,8 +2,9 @@
 
 use kinora::SourceOptions;
 use kinora::jpeg_header::JpegOptions;
-use kinora::source::{Remarks, Source as _};
+use kinora::source::{Remarks, Source as _, StartProgress};
 use kinora::thread::ThreadSettings;
+use kinora::watchdog::WatchdogSettings;
 use kinora::{Capture, PictureFormat, Settings};
 
 use super::command::{EngineChoice, SourceChoice};
@@ -23,32 +24,43 @@ pub fn open_telling(choice: &SourceChoice) -> Result<(Capture, Told), Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("--source: {error}"));
     let parsed: kinora::SourceChoice = choice.name.parse().map_err(|error| wrong(&error))?;
     let options = SourceOptions {
-        size: Some(choice.size),
-        frame_rate: Some(choice.fps),
+        size: choice.size,
+        frame_rate: choice.fps,
         camera: choice.camera.clone(),
         faults: choice.faults,
         ..SourceOptions::default()
     };
     let mut opened = parsed.open(&options)?;
-    let told = Told { remarks: opened.remarks(), count: 0 };
+    let (remarks, advice, progress) = (opened.remarks(), opened.advice(), opened.progress());
+    let told = Told { remarks, count: 0, advice, progress };
     Ok((Capture::new(opened), told))
 }
 
-/// Broken places of the source's input, told as they turn up.
+/// What a source has to say: broken places of its input, as they turn up, and what its start is at.
 pub struct Told {
     remarks: Option<Remarks>,
     count: usize,
+    advice: Option<String>,
+    progress: Option<StartProgress>,
 }
 
 impl Told {
     /// Warns of what turned up since the last call.
     pub fn tell(&mut self, manner: Manner) {
+        if let Some(advice) = self.advice.take() {
+            manner.warn(advice);
+        }
         for remark in self.remarks.iter_mut().flatten() {
             self.count += 1;
             if self.count <= TOLD_MAX {
                 manner.warn(remark);
             }
         }
+    }
+
+    /// What the start is at, while it takes long.
+    pub fn start(&mut self) -> Option<String> {
+        self.progress.as_mut().and_then(|progress| progress())
     }
 
     /// Places that were broken.
@@ -72,6 +84,7 @@ pub fn engine(choice: &EngineChoice) -> Settings {
         encoder_threads: thread.clone(),
         sink_thread: thread,
         lock_memory: choice.lock_memory,
+        watchdog: WatchdogSettings { start_timeout: choice.start_timeout, ..defaults.watchdog },
         ..defaults
     }
 }

@@ -8,6 +8,7 @@ use super::settings::Settings;
 use super::stream::Stream;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
+use crate::imx500::Network;
 use crate::source::{Source, SourceInfo};
 use crate::time::Clock;
 
@@ -81,6 +82,49 @@ impl Capture {
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
+    }
+
+    /// Runs a network of the caller's choice on the camera, with a post-processing of the caller's own if that was given:
+    ///
+    /// ```no_run
+    /// use kinora::imx500::decode::{DecodeError, PostProcess, Target};
+    /// use kinora::imx500::{Network, OutputView};
+    ///
+    /// /// One detection where the first tensor has its largest value.
+    /// struct Brightest;
+    ///
+    /// impl PostProcess for Brightest {
+    ///     fn decode(&mut self, output: &OutputView<'_>, target: Target<'_>) -> Result<(), DecodeError> {
+    ///         target.results.begin(kinora::ResultKind::Classifications);
+    ///         let tensor = output.get(0).ok_or(DecodeError::TensorMissing { index: 0 })?;
+    ///         let best = tensor.values().enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
+    ///         if let Some((class, value)) = best {
+    ///             // There is room for one.
+    ///             let _ = target.results.push_classification(value, class as i32);
+    ///         }
+    ///         target.results.settle();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let network = Network::open("my.rpk")?.post_process(Brightest);
+    /// let mut stream = kinora::open_source("imx500")?.deploy(network)?.start()?;
+    /// while let Some(frame) = stream.next()? {
+    ///     println!("{}", frame.classifications());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The source runs no network, or lacks something for this one; with the remedy.
+    pub fn deploy(mut self, network: Network) -> Result<Self> {
+        let mut source = self.take_source()?;
+        source.deploy(network)?;
+        *self.info = source.describe().clone();
+        self.source = Some(source);
+        Ok(self)
     }
 
     /// What the source delivers, as known before it is started.

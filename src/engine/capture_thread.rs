@@ -67,6 +67,7 @@ impl CaptureThread {
                 Err(error) => break Err(error),
             }
         };
+        self.pump.settle(&mut ledger);
         self.settle(ledger);
         ended
     }

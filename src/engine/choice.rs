@@ -52,7 +52,7 @@ pub struct SourceOptions {
     pub faults: Option<FaultOptions>,
 }
 
-const FORMS: &str = "give auto, v4l2:PATH, virtual[:seed=N,...], FILE.kinora, FILE.json, FILE.pkl, or -";
+const FORMS: &str = "give auto, imx500, v4l2:PATH, virtual[:seed=N,...], FILE.kinora, FILE.json, FILE.pkl, or -";
 
 impl FromStr for SourceChoice {
     type Err = SourceError;
@@ -277,11 +277,7 @@ impl SourceChoice {
     fn open_plain(&self, options: &SourceOptions) -> crate::Result<Box<dyn Source>> {
         Ok(match self {
             Self::Auto => open_first_camera(options)?,
-            Self::Imx500(number) => {
-                let text =
-                    format!("imx500:{number}: this build has no driver for the IMX500 yet; use v4l2:PATH or virtual");
-                return Err(SourceError::Unavailable(text).into());
-            }
+            Self::Imx500(number) => open_imx500(*number, options)?,
             Self::V4l2(path) => open_camera(path, options)?,
             Self::Virtual(words) => words.open(options)?,
             Self::File(path) if path.exists() => {
@@ -333,8 +329,33 @@ fn open_camera(path: &Path, _: &SourceOptions) -> Result<Box<dyn Source>, Source
 }
 
 #[cfg(feature = "v4l2")]
+fn open_imx500(number: u32, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    let options = crate::source::imx500::Imx500Options {
+        size: options.size,
+        frame_rate: options.frame_rate,
+        camera: options.camera.clone(),
+    };
+    Ok(Box::new(crate::source::imx500::Imx500Source::open(number, &options)?))
+}
+
+#[cfg(not(feature = "v4l2"))]
+fn open_imx500(number: u32, _: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    Err(lacks(&format!("imx500:{number}"), "v4l2"))
+}
+
+/// An IMX500 if there is one, also when it cannot be used now: whoever has one means it.
+#[cfg(feature = "v4l2")]
 fn open_first_camera(options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    Ok(Box::new(crate::source::v4l2::V4l2Source::open_first(&camera_options(options))?))
+    let search = crate::source::imx500::search();
+    if !search.found.is_empty() {
+        return open_imx500(0, options);
+    }
+    let first = crate::source::v4l2::V4l2Source::open_first(&camera_options(options));
+    match (first, search.problems.first()) {
+        (Ok(camera), _) => Ok(Box::new(camera)),
+        (Err(error), None) => Err(error),
+        (Err(error), Some((path, why))) => Err(SourceError::Unavailable(format!("{error}. {}: {why}", path.display()))),
+    }
 }
 
 #[cfg(not(feature = "v4l2"))]
@@ -407,8 +428,8 @@ mod tests {
 
     #[test]
     fn sources_that_this_build_has_not_say_what_to_use() {
-        let error = parse("imx500").open(&SourceOptions::default()).map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains("use v4l2:PATH or virtual"), "{error}");
+        let error = parse("imx500:7").open(&SourceOptions::default()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("IMX500") || error.contains("feature"), "{error}");
         let error = parse("notes.txt").open(&SourceOptions::default()).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("notes.txt") && error.contains("FILE.kinora"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! The assembly: the only place that starts threads. A [`Capture`] becomes a [`Stream`] (frames in the caller's loop) or a
+//! The assembly: the only place that starts threads that frames pass through. A [`Capture`] becomes a [`Stream`] (frames in the caller's loop) or a
 //! [`Session`] (recorder in threads of its own, the loop only a tap).
 
 mod capture;

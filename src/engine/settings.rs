@@ -10,6 +10,7 @@ use crate::slot::SlotSizes;
 use crate::source::SourceInfo;
 use crate::sys::thread::ThreadSettings;
 use crate::time::Span;
+use crate::watchdog::WatchdogSettings;
 
 /// How pictures travel to the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,9 @@ pub struct Settings {
     pub encoder_threads: ThreadSettings,
     /// Scheduling of the thread that hands frames to the recorder and the taps. Default: an ordinary thread.
     pub sink_thread: ThreadSettings,
+    /// How long to wait for the first frame, and how often to start a source again that went silent. For sources that are
+    /// [watched](SourceInfo::watched): cameras.
+    pub watchdog: WatchdogSettings,
     /// Locks the slots into memory, and nothing else. Default false. Needs `CAP_IPC_LOCK` or a `MEMLOCK` limit.
     pub lock_memory: bool,
 }
@@ -73,6 +77,7 @@ impl Default for Settings {
             capture_thread: ThreadSettings::default(),
             encoder_threads: ThreadSettings::default(),
             sink_thread: ThreadSettings::default(),
+            watchdog: WatchdogSettings::DEFAULT,
             lock_memory: false,
         }
     }

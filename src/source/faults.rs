@@ -8,8 +8,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Filled, Remarks, Source, SourceError, SourceInfo};
+use super::{Filled, Remarks, Source, SourceError, SourceInfo, StartProgress};
 use crate::frame::{PictureInfo, PixelFormat};
+use crate::imx500::Network;
 use crate::ledger::{Cause, Loss};
 use crate::slot::{Slot, SlotSizes};
 use crate::time::{ClockPair, Span, Timestamp};
@@ -299,6 +300,22 @@ impl<S: Source> Source for Faults<S> {
 
     fn stop(&mut self) {
         self.source.stop();
+    }
+
+    fn frame_time(&self) -> Span {
+        self.source.frame_time()
+    }
+
+    fn deploy(&mut self, network: Network) -> Result<(), SourceError> {
+        self.source.deploy(network)
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.source.advice()
+    }
+
+    fn progress(&mut self) -> Option<StartProgress> {
+        self.source.progress()
     }
 
     fn remarks(&mut self) -> Option<Remarks> {

@@ -1,7 +1,13 @@
 //! Where frames come from: the trait that cameras, files and simulations implement.
 
 mod camera_options;
+#[cfg(feature = "v4l2")]
+pub mod devices;
 pub mod faults;
+#[cfg(feature = "v4l2")]
+mod holders;
+#[cfg(feature = "v4l2")]
+pub mod imx500;
 pub mod metadata;
 #[cfg(feature = "modlib")]
 pub mod modlib;
@@ -11,8 +17,11 @@ pub mod v4l2;
 pub mod virtual_scene;
 
 pub use camera_options::{CameraOptions, PictureSource, RawMetadata, WhiteBalance};
+#[cfg(feature = "v4l2")]
+pub use holders::{Holder, holders};
 
 use crate::frame::PictureInfo;
+use crate::imx500::Network;
 use crate::labels::Labels;
 use crate::ledger::Loss;
 use crate::limits::{NAME_BYTES_MAX, POST_NAME_BYTES_MAX};
@@ -31,6 +40,9 @@ pub struct SourceInfo {
     /// True when frames come without waiting and [`Slot::due_at`] says when each should appear; the engine then waits for
     /// that instant on its clock. False for hardware, which waits inside [`Source::fill`].
     pub paced: bool,
+    /// True when silence is a fault: a source that delivered and then does not for two frame times and a second is stopped
+    /// and started again, with growing pauses, and what that cost stands in the ledger. See [`Source::start`].
+    pub watched: bool,
     /// Shape of the pictures (the largest, if they vary); `None` when headless.
     pub picture: Option<PictureInfo>,
     /// Largest compressed picture that it delivers, in bytes; 0 when it delivers pixels.
@@ -63,6 +75,7 @@ impl SourceInfo {
             name: bounded(name),
             live: true,
             paced: false,
+            watched: false,
             picture: None,
             jpeg_bytes_max: 0,
             side_bytes_max: 0,
@@ -149,7 +162,8 @@ impl SourceError {
 ///
 /// The engine calls [`start`](Source::start) once, then [`fill`](Source::fill) again and again from one thread (the
 /// capture thread) with a slot lent for the call, then [`stop`](Source::stop). After `start`, `fill` must not allocate,
-/// lock, log, or block except to wait for its next frame.
+/// lock, log, or block except to wait for its next frame. A source that is [watched](SourceInfo::watched) may be stopped and
+/// started again in between, on the capture thread; its numbers may begin anew then, the engine continues them.
 pub trait Source: Send {
     /// What it delivers. Does not change between `start` and `stop`.
     fn describe(&self) -> &SourceInfo;
@@ -171,6 +185,31 @@ pub trait Source: Send {
     /// Gives back what `start` took. Called once after the last `fill`, also after an error.
     fn stop(&mut self) {}
 
+    /// Time between frames as now in force, where that changes while it runs. Default: the nominal one.
+    fn frame_time(&self) -> Span {
+        self.describe().frame_time()
+    }
+
+    /// Runs `network` in place of the one that it was opened with, if any. Before `start`; what
+    /// [`describe`](Source::describe) says follows it.
+    ///
+    /// # Errors
+    /// The default: this source runs no network. Else what is missing for this one, with the remedy.
+    fn deploy(&mut self, network: Network) -> Result<(), SourceError> {
+        let (name, network) = (&self.describe().name, network.name());
+        Err(SourceError::Unavailable(format!("{name} runs no network ({network}); an IMX500 does: --source imx500")))
+    }
+
+    /// What could be chosen better, for whoever tells people; default: nothing.
+    fn advice(&self) -> Option<String> {
+        None
+    }
+
+    /// What a start that takes long is at, for whoever tells people. Asked for at most once, before `start`; default: nothing.
+    fn progress(&mut self) -> Option<StartProgress> {
+        None
+    }
+
     /// What is broken in its input, for whoever tells people. Asked for at most once, before `start`; default: nothing.
     fn remarks(&mut self) -> Option<Remarks> {
         None
@@ -180,6 +219,9 @@ pub trait Source: Send {
 /// One text for each broken place (a line, a damaged recording), as they turn up: `None` means none for now. What was in
 /// that place is lost.
 pub type Remarks = Box<dyn Iterator<Item = String> + Send>;
+
+/// A line about what a start is at, such as `uploading the network: 40 %`; `None` when it is at nothing that takes long.
+pub type StartProgress = Box<dyn FnMut() -> Option<String> + Send>;
 
 impl Source for Box<dyn Source> {
     fn describe(&self) -> &SourceInfo {
@@ -196,6 +238,22 @@ impl Source for Box<dyn Source> {
 
     fn stop(&mut self) {
         (**self).stop();
+    }
+
+    fn frame_time(&self) -> Span {
+        (**self).frame_time()
+    }
+
+    fn deploy(&mut self, network: Network) -> Result<(), SourceError> {
+        (**self).deploy(network)
+    }
+
+    fn advice(&self) -> Option<String> {
+        (**self).advice()
+    }
+
+    fn progress(&mut self) -> Option<StartProgress> {
+        (**self).progress()
     }
 
     fn remarks(&mut self) -> Option<Remarks> {

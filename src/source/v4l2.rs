@@ -25,14 +25,16 @@ use v4l::v4l_sys;
 use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 
-use self::negotiate::{NoFormat, Offer, Rate, Rates, Sizes, Wish, choose, fourcc_text, nearest_size, pixel_format};
+pub(super) use self::negotiate::fourcc_text;
+use self::negotiate::{NoFormat, Offer, Rate, Rates, Sizes, Wish, choose, nearest_size, pixel_format};
+pub(super) use self::nodes::refused;
 pub use self::nodes::{DeviceEntry, devices};
 use crate::clock::SystemClock;
 use crate::frame::{ColorFormat, ImageType, PictureInfo, PixelFormat};
 use crate::ledger::{Cause, Loss};
 use crate::mjpeg::{Mjpeg, TABLES_BYTES};
 use crate::slot::Slot;
-use crate::source::{Filled, Source, SourceError, SourceInfo};
+use crate::source::{Filled, Source, SourceError, SourceInfo, devices};
 use crate::sys::v4l2::{self as sys, BUFFERS_MAX, Buffers, Kind, Node, PixFormat};
 use crate::time::{Clock, ClockPair, Span, Timestamp};
 
@@ -251,6 +253,36 @@ fn offer(device: &v4l::Device, fourcc: v4l::FourCC, wish: &Wish) -> Offer {
     Offer { fourcc, width, height, rates: rates.iter().map(|r| rates_of(&r.interval)).collect() }
 }
 
+/// What a node delivers, and its controls; nothing of what cannot be asked.
+pub(super) fn abilities(path: &Path) -> (Vec<devices::Mode>, Vec<devices::Control>) {
+    let Ok(node) = Node::open(path) else { return (Vec::new(), Vec::new()) };
+    let modes = node.pixel_formats().into_iter().map(|fourcc| {
+        let listed = node.device().enum_framesizes(fourcc).unwrap_or_default();
+        let mut sizes = Vec::new();
+        for size in &listed {
+            match sizes_of(&size.size) {
+                Sizes::One(width, height) => sizes.push((width, height)),
+                Sizes::Range([low_width, high_width, _], [low_height, high_height, _]) => {
+                    sizes.extend([(low_width, low_height), (high_width, high_height)]);
+                }
+            }
+        }
+        let intervals = |(width, height)| node.device().enum_frameintervals(fourcc, width, height).unwrap_or_default();
+        let fastest =
+            sizes.iter().flat_map(|&size| intervals(size)).map(|interval| match rates_of(&interval.interval) {
+                Rates::One(rate) | Rates::Range(_, rate) => rate,
+            });
+        let per_second = |(frames, seconds): &Rate| u64::from(*frames) * 1_000_000 / u64::from((*seconds).max(1));
+        devices::Mode {
+            format: fourcc_text(fourcc),
+            is_taken: pixel_format(fourcc).is_some(),
+            rate_max: fastest.max_by_key(per_second),
+            sizes,
+        }
+    });
+    (modes.collect(), node.controls())
+}
+
 fn sizes_of(size: &FrameSizeEnum) -> Sizes {
     match size {
         FrameSizeEnum::Discrete(one) => Sizes::One(one.width, one.height),
@@ -305,6 +337,7 @@ fn picture_of(format: &PixFormat) -> Result<PictureInfo, String> {
 
 fn describe(path: &Path, picture: &PictureInfo, format: &PixFormat, rate: Rate) -> SourceInfo {
     let mut info = SourceInfo::new(&format!("v4l2:{}", path.display()));
+    info.watched = true;
     info.picture = Some(*picture);
     info.frame_rate = rate;
     if picture.format == PixelFormat::Jpeg {
@@ -321,7 +354,8 @@ impl Source for V4l2Source {
     fn start(&mut self, _: ClockPair) -> Result<(), SourceError> {
         // Refused by drivers whose picture cannot change by itself.
         let _ = self.node.watch_source_changes();
-        let mut buffers = Buffers::new(&self.node, Kind::Pictures, self.buffers_wanted).map_err(self.io("map the buffers of"))?;
+        let mut buffers =
+            Buffers::new(&self.node, Kind::Pictures, self.buffers_wanted).map_err(self.io("map the buffers of"))?;
         if buffers.count() < 2 {
             let why = format!("the driver has memory for {} buffers, at least 2 are needed", buffers.count());
             return Err(unavailable(&self.path, why));
@@ -397,7 +431,7 @@ impl Stream {
 }
 
 /// The driver's stamp if it is of the monotonic clock and set, else `now`.
-fn captured_at(buffer: &sys::Filled, now: Timestamp) -> Timestamp {
+pub(super) fn captured_at(buffer: &sys::Filled, now: Timestamp) -> Timestamp {
     let clock = buffer.flags & v4l_sys::V4L2_BUF_FLAG_TIMESTAMP_MASK;
     let monotonic = clock == v4l_sys::V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
     if monotonic && buffer.stamp_ns > 0 { Timestamp::from_ns(buffer.stamp_ns) } else { now }
@@ -423,7 +457,7 @@ fn copy(bytes: &[u8], picture: &PictureInfo, slot: &mut Slot) -> Result<(), Caus
 
 /// Continues the driver's 32-bit frame counter.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counter {
+pub(super) struct Counter {
     /// The number of the next frame if none is lost.
     next: u64,
     /// The driver's number of the last frame; `None` after a start.
@@ -433,7 +467,7 @@ struct Counter {
 impl Counter {
     /// The number of the frame to which the driver gave `device`. The first one keeps its number; the first after a
     /// restart (where drivers begin at 0 again) follows the last; one that does not go up follows, too.
-    fn number(&mut self, device: u32) -> u64 {
+    pub(super) fn number(&mut self, device: u32) -> u64 {
         let skipped = match self.device {
             Some(last) => match device.wrapping_sub(last) {
                 0 | 0x8000_0000.. => 0,

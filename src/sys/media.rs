@@ -92,28 +92,12 @@ struct PadFormat {
     reserved: [u32; 8],
 }
 
-/// `struct v4l2_subdev_frame_size_enum`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct FrameSize {
-    index: u32,
-    pad: u32,
-    code: u32,
-    min_width: u32,
-    max_width: u32,
-    min_height: u32,
-    max_height: u32,
-    which: u32,
-    reserved: [u32; 8],
-}
-
 const _: () = assert!(size_of::<DeviceInfo>() == 256);
 const _: () = assert!(size_of::<RawTopology>() == 72);
 const _: () = assert!(size_of::<PadDescription>() == 20);
 const _: () = assert!(size_of::<LinkDescription>() == 52);
 const _: () = assert!(size_of::<BusFrame>() == 48);
 const _: () = assert!(size_of::<PadFormat>() == 88);
-const _: () = assert!(size_of::<FrameSize>() == 64);
 const _: () = assert!(size_of::<v4l2_ext_control>() == 20);
 const _: () = assert!(size_of::<v4l2_query_ext_ctrl>() == 232);
 
@@ -130,8 +114,6 @@ unsafe impl Plain for BusFrame {}
 // SAFETY: as above.
 unsafe impl Plain for PadFormat {}
 // SAFETY: as above.
-unsafe impl Plain for FrameSize {}
-// SAFETY: as above.
 unsafe impl Plain for v4l2_query_ext_ctrl {}
 // SAFETY: integers, and unions of integers and pointers, for which null is a value.
 unsafe impl Plain for v4l2_ext_control {}
@@ -147,7 +129,6 @@ const SETUP_LINK: Request = both(b'|', 3, size_of::<LinkDescription>());
 const G_TOPOLOGY: Request = both(b'|', 4, size_of::<RawTopology>());
 const SUBDEV_G_FMT: Request = both(b'V', 4, size_of::<PadFormat>());
 const SUBDEV_S_FMT: Request = both(b'V', 5, size_of::<PadFormat>());
-const SUBDEV_ENUM_FRAME_SIZE: Request = both(b'V', 74, size_of::<FrameSize>());
 
 /// `V4L2_SUBDEV_FORMAT_ACTIVE`.
 const ACTIVE: u32 = 1;
@@ -322,23 +303,9 @@ impl Subdevice {
         Ok(BusFormat { width: format.format.width, height: format.format.height, code: format.format.code })
     }
 
-    /// The sizes that a pad has in one code, at most 64.
-    pub fn sizes(&self, pad: u32, code: u32) -> Vec<(u32, u32)> {
-        let one = |index| {
-            let mut size = FrameSize { index, pad, code, which: ACTIVE, ..FrameSize::zeroed() };
-            call(self.0.as_fd(), SUBDEV_ENUM_FRAME_SIZE, &mut size).ok().map(|()| (size.max_width, size.max_height))
-        };
-        (0..64).map_while(one).collect()
-    }
-
     /// Its controls.
     pub fn controls(&self) -> Vec<Control> {
         controls(self.0.as_fd())
-    }
-
-    /// What the driver says of one control; an error where it has none.
-    pub fn control(&self, id: u32) -> io::Result<Control> {
-        query(self.0.as_fd(), id)
     }
 
     /// The value of a control of one number.
@@ -412,7 +379,8 @@ fn query(fd: BorrowedFd<'_>, id: u32) -> io::Result<Control> {
 
 /// `controls`: where one holds a pointer, the caller keeps memory of the stated size behind it.
 fn controls_call(fd: BorrowedFd<'_>, request: Request, controls: &mut [v4l2_ext_control]) -> io::Result<()> {
-    let mut all = v4l2_ext_controls { count: controls.len() as u32, controls: controls.as_mut_ptr(), ..Plain::zeroed() };
+    let mut all =
+        v4l2_ext_controls { count: controls.len() as u32, controls: controls.as_mut_ptr(), ..Plain::zeroed() };
     call(fd, request, &mut all)
 }
 
@@ -425,7 +393,6 @@ mod tests {
         // Computed by a C compiler from linux/media.h and linux/v4l2-subdev.h.
         assert_eq!((DEVICE_INFO, SETUP_LINK, G_TOPOLOGY), (0xC100_7C00, 0xC034_7C03, 0xC048_7C04));
         assert_eq!((SUBDEV_G_FMT, SUBDEV_S_FMT), (0xC058_5604, 0xC058_5605));
-        assert_eq!(SUBDEV_ENUM_FRAME_SIZE, 0xC040_564A);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use v4l::v4l_sys::{V4L2_CAP_IO_MC, V4L2_CAP_STREAMING, V4L2_CAP_VIDEO_CAPTURE, V
 
 use super::negotiate::{fourcc_text, pixel_format};
 use crate::source::SourceError;
+use crate::source::holders::holders;
 use crate::sys::v4l2::{Identity, Node};
 
 /// A node under `/dev` and whether frames can be captured from it.
@@ -65,8 +66,8 @@ pub(super) fn no_capture(identity: &Identity) -> Option<String> {
         return (!has(V4L2_CAP_STREAMING)).then(|| "its driver has no streaming, only read()".into());
     }
     Some(if has(V4L2_CAP_VIDEO_CAPTURE_MPLANE) {
-        "it captures in the multi-planar format, which is not supported; cameras behind an image processor are used \
-         through libcamera (`--source imx500` on a Raspberry Pi)"
+        "it captures in the multi-planar format, which is not supported; an image processor's output is used through \
+         libcamera"
             .into()
     } else {
         "it does not capture pictures (an output, metadata or codec node)".into()
@@ -79,8 +80,8 @@ fn no_pipeline(identity: &Identity) -> Option<String> {
     (identity.capabilities & V4L2_CAP_IO_MC != 0).then(|| NO_PIPELINE.into())
 }
 
-const NO_PIPELINE: &str = "it is the end of a media pipeline that has to be set up first (media-ctl); such cameras are \
-     used through libcamera (`--source imx500` on a Raspberry Pi)";
+const NO_PIPELINE: &str = "it is the end of a media pipeline that has to be set up first: `--source imx500` does that for \
+     an IMX500, media-ctl for other cameras";
 
 fn no_format(node: &Node) -> Option<String> {
     let formats = node.pixel_formats();
@@ -92,7 +93,7 @@ fn no_format(node: &Node) -> Option<String> {
 }
 
 /// The error of a call on `path`, with what to do about it.
-pub(super) fn refused(doing: &str, path: &Path, error: io::Error) -> SourceError {
+pub(in crate::source) fn refused(doing: &str, path: &Path, error: io::Error) -> SourceError {
     match reason(path, &error) {
         Some(reason) => SourceError::Unavailable(format!("{}: {reason}", path.display())),
         None => SourceError::Io { doing: format!("{doing} {}", path.display()), error },
@@ -106,7 +107,7 @@ fn reason(path: &Path, error: &io::Error) -> Option<String> {
         libc::EACCES | libc::EPERM => "permission denied; cameras belong to the group video: run \
              `sudo usermod -aG video $USER`, then log out and in"
             .into(),
-        libc::EBUSY => format!("the camera is in use{}; only one program can record from it", holders(path)),
+        libc::EBUSY => format!("the camera is in use{}; only one program can record from it", held_by(path)),
         libc::ENODEV | libc::ENXIO => "there is no device behind this node; plug the camera in again".into(),
         libc::EPIPE | libc::ENOLINK => NO_PIPELINE.into(),
         libc::ENOTTY => "this is not a V4L2 device; cameras are /dev/video0 and up".into(),
@@ -128,26 +129,11 @@ fn plugged_in(missing: &Path) -> String {
     }
 }
 
-/// The programs that have `path` open, as far as /proc shows them to us: " by ffmpeg (process 12)".
-fn holders(path: &Path) -> String {
-    // Links such as /dev/v4l/by-id/… lead to the node that processes have open.
-    let path = &path.canonicalize().unwrap_or_else(|_| path.into());
-    let own = std::process::id().to_string();
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let holders: Vec<_> = processes
-        .filter_map(|process| {
-            let id = process.file_name().into_string().ok()?;
-            id.parse::<u32>().ok()?;
-            let open = std::fs::read_dir(process.path().join("fd")).ok()?.flatten();
-            let holds = open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|target| target == *path);
-            // We have it open ourselves when we are refused; only a second use in this process would count.
-            (holds && id != own).then(|| {
-                let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-                format!("{} (process {id})", name.trim())
-            })
-        })
-        .collect();
-    if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(", ")) }
+/// The programs that have `path` open: " by ffmpeg (process 12)".
+fn held_by(path: &Path) -> String {
+    let names = holders(&[path]).into_iter().map(|holder| format!("{} (process {})", holder.name, holder.process));
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) }
 }
 
 /// The text of an error of [`refused`], without the path that it begins with.
@@ -199,18 +185,6 @@ mod tests {
         assert!(told(libc::EPIPE).contains("media-ctl"));
         assert!(told(libc::ENOTTY).contains("not a V4L2 device"));
         assert!(told(libc::ENOMEM).starts_with("open /dev/video7: "));
-    }
-
-    #[test]
-    fn a_program_that_holds_a_file_is_found_unless_it_is_this_one() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(holders(file.path()), "");
-        let input = std::fs::File::open(file.path()).unwrap();
-        let mut other = std::process::Command::new("sleep").arg("60").stdin(input).spawn().unwrap();
-        let told = holders(file.path());
-        other.kill().unwrap();
-        other.wait().unwrap();
-        assert!(told.contains(&format!("(process {})", other.id())), "{told:?}");
     }
 
     #[test]

@@ -1,0 +1,78 @@
+//! What needs no camera: sizes and messages. Frames are tested against a kernel, in tests/vm.
+
+use super::*;
+
+#[test]
+fn a_progress_file_is_told_by_its_stages() {
+    assert_eq!(upload_line(Some("0 0 4000000\n"), true), "uploading the loader to the sensor");
+    assert_eq!(upload_line(Some("1 1048576 4000000"), true), "uploading the sensor's firmware");
+    assert_eq!(upload_line(Some("2 1048576 4194304"), true), "uploading the network to the sensor: 25 %");
+    assert_eq!(upload_line(Some("2 9 4"), true), "uploading the network to the sensor: 100 %");
+    for odd in [None, Some(""), Some("2 1 0"), Some("x y z"), Some("7 1 1")] {
+        assert!(upload_line(odd, true).contains("takes minutes"), "{odd:?}");
+    }
+    assert_eq!(upload_line(None, false), "starting the sensor");
+}
+
+#[test]
+fn a_camera_that_is_not_there_is_told_with_what_is_missing() {
+    let facts = Facts { model: Some("Raspberry Pi 5".into()), ..Facts::default() };
+    let told = none_found(0, &Search::default(), &facts);
+    assert!(
+        told.starts_with("no IMX500 found: ") && told.contains("ribbon cable") && told.contains("virtual"),
+        "{told}"
+    );
+    let denied = Search { found: Vec::new(), problems: vec![("/dev/media0".into(), "permission denied".into())] };
+    let told = none_found(0, &denied, &facts);
+    assert!(told.contains("/dev/media0: permission denied") && !told.contains("ribbon"), "{told}");
+}
+
+#[test]
+fn every_refusal_at_the_start_has_its_remedy() {
+    let found = Found {
+        media: "/dev/media0".into(),
+        pipeline: crate::media::Pipeline {
+            receiver: crate::media::Receiver::Unicam,
+            sensor: 1,
+            sensor_name: "imx500 10-001a".into(),
+            bridge: None,
+            image: 2,
+            metadata: 3,
+        },
+        sensor: "/dev/v4l-subdev0".into(),
+        bridge: None,
+        image: "/dev/video0".into(),
+        metadata: "/dev/video1".into(),
+    };
+    let fixed = Fixed::default();
+    let mut wanted = wanted(&CameraOptions::default(), None, 1119, fixed, WhiteBalance::default()).unwrap();
+    wanted.network = Some(("my.rpk".into(), 10_144));
+    let told = |code| {
+        let why = Refused { doing: "start", error: std::io::Error::from_raw_os_error(code) };
+        not_on(&found, &why, &wanted).to_string()
+    };
+    assert!(told(libc::ENOENT).contains("sudo apt install imx500-all"));
+    assert!(told(libc::EINVAL).contains("refuses my.rpk"));
+    assert!(told(libc::EREMOTEIO).contains("ribbon cable"));
+    assert!(told(libc::EPIPE).contains("another program"));
+    assert!(told(libc::ENODEV).contains("went away"));
+    assert!(told(libc::EBUSY).contains("in use"));
+    assert_eq!(found.nodes().count(), 4);
+}
+
+#[test]
+fn the_first_exposure_and_the_networks_colours_follow_the_options() {
+    let camera = CameraOptions {
+        white_balance: Some(crate::source::WhiteBalance { red: 2.0, blue: 1.5 }),
+        inference_window: Some([8, 16, 640, 480]),
+        vflip: true,
+        ..CameraOptions::default()
+    };
+    let fixed = Fixed { lines: Some(100), code: None };
+    let wanted = wanted(&camera, None, 1119, fixed, white_balance(&camera)).unwrap();
+    assert_eq!((wanted.exposure, wanted.notify_gains), ((100, 0), [384, 256, 256, 512]));
+    assert_eq!(wanted.window, InferenceWindow { left: 8, top: 16, width: 640, height: 480 });
+    assert_eq!(ids::bus_code(wanted.order()), 0x300E);
+    let refused = shown(&CameraOptions { picture: Some(PictureSource::InputTensor), ..camera }, None).unwrap_err();
+    assert!(refused.to_string().contains("--network"), "{refused}");
+}

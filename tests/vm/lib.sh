@@ -6,6 +6,7 @@
 #   vm_build DIRECTORY NAME            a module of ours, built from a copy of DIRECTORY against the kernel's own headers
 #   vm_program FILE [AS]               a program of this host, with its shared libraries; AS: its path in the guest
 #   vm_file FILE AS                    any file
+#   vm_image FILE < SCRIPT             packs all that into an initramfs that runs SCRIPT, for who starts qemu on their own
 #   vm_boot LOG SECONDS < SCRIPT       boots, runs SCRIPT with sh in the guest, prints what it prints, keeps it in LOG;
 #                                      returns the script's exit code, 124 after SECONDS, 125 when the guest died
 #
@@ -152,8 +153,8 @@ vm_program() {
 
 vm_file() { install -D -m "$(stat -Lc %a "$1")" "$1" "$VM_TREE$2"; }
 
-vm_boot() {
-    local log=$1 seconds=$2 image=$VM_CACHE/initramfs.$$.gz code
+vm_image() {
+    local image=$1
     cat >"$VM_TREE/script"
     cat >"$VM_TREE/init" <<'INIT'
 #!/bin/busybox sh
@@ -171,6 +172,11 @@ poweroff -f
 INIT
     chmod 755 "$VM_TREE/init"
     (cd "$VM_TREE" && find . | cpio --quiet -o -H newc | gzip -1) >"$image"
+}
+
+vm_boot() {
+    local log=$1 seconds=$2 image=$VM_CACHE/initramfs.$$.gz code
+    vm_image "$image"
     # shellcheck disable=SC2086
     timeout --kill-after=10 "$seconds" qemu-system-x86_64 -accel "${VM_ACCEL:-tcg}" -cpu max \
         -m "${VM_MEMORY_MB:-1024}" -smp "${VM_CPUS:-2}" -kernel "$VM_KERNEL/boot/vmlinuz-$VM_RELEASE" -initrd "$image" \

@@ -17,6 +17,7 @@ pub mod format;
 pub mod hold;
 mod load;
 pub mod local;
+pub mod lying;
 mod medium;
 pub mod memory;
 pub mod names;

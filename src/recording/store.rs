@@ -111,3 +111,38 @@ pub trait PageStore {
     /// What was counted so far.
     fn counts(&self) -> StoreCounts;
 }
+
+/// A store that is only lent: whoever lends it can look at it when the recording is closed.
+impl<S: PageStore> PageStore for &mut S {
+    fn reach(&mut self, end: u64) -> Result<(), StoreError> {
+        (**self).reach(end)
+    }
+
+    fn area(&mut self, offset: u64, len: usize) -> &mut [u8] {
+        (**self).area(offset, len)
+    }
+
+    fn publish(&mut self, committed: u64, frames: u64, durable: u64) {
+        (**self).publish(committed, frames, durable);
+    }
+
+    fn sync_start(&mut self, end: u64) {
+        (**self).sync_start(end);
+    }
+
+    fn sync_wait(&mut self, end: u64) -> Result<(), StoreError> {
+        (**self).sync_wait(end)
+    }
+
+    fn synced(&mut self) -> Result<u64, StoreError> {
+        (**self).synced()
+    }
+
+    fn close(&mut self, end: u64) -> Result<(), StoreError> {
+        (**self).close(end)
+    }
+
+    fn counts(&self) -> StoreCounts {
+        (**self).counts()
+    }
+}

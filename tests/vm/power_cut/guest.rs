@@ -263,7 +263,11 @@ fn write_one_file(mode: &str, random: &mut Random, boot: u64, part: u64) {
     id[..8].copy_from_slice(&random.next().to_le_bytes());
     let path = Path::new(FOLDER).join(format!("boot_{boot:04}_{part:04}.kinora"));
     // Now and then a file is closed and another begun; with the default policy it lives long enough for many syncs.
-    let frames = if mode == "second" { 4000 } else { 20 + random.below(500) };
+    let frames = match mode {
+        "second" => 4000,
+        "each" => 20 + random.below(60),
+        _ => 20 + random.below(500),
+    };
     let header = SessionHeader::from_source(&SourceInfo::new(SOURCE), SystemClock.pair(), id);
     if mode == "flushless" {
         let geometry = geometry(&header, &settings).expect("in range");

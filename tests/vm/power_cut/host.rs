@@ -86,9 +86,14 @@ impl Asked {
         qemu.spawn().expect("qemu-system-x86_64 starts")
     }
 
+    /// The stored state; it is the same for each kind of run.
+    fn state(&self) -> PathBuf {
+        self.folder.with_file_name("state")
+    }
+
     /// Boots once and stores the machine's state when it waits for the host: it has no driver for its disk yet.
     fn store_state(&self) {
-        let (socket, state) = (self.folder.join("disk.sock"), self.folder.join("state"));
+        let (socket, state) = (self.folder.join("disk.sock"), self.state());
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).expect("a socket in our folder");
         let mut disk = Disk::open(&self.pristine, &[], false).expect("our image");
@@ -116,7 +121,7 @@ pub fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
     let asked = Asked::parse(arguments);
     check_the_judge_itself();
     check_the_disk_itself(&asked.folder).expect("the folder can be written");
-    if asked.resumes {
+    if asked.resumes && !asked.state().exists() {
         asked.store_state();
     }
     let begun = Instant::now();
@@ -212,7 +217,7 @@ impl<'a> History<'a> {
         let listener = UnixListener::bind(&socket).expect("a socket in our folder");
         let mut disk = Disk::open(&self.image, &self.asked.whole(), self.asked.kind == "lying").expect("our image");
         let begun = Instant::now();
-        let state = self.asked.folder.join("state");
+        let state = self.asked.state();
         let mut machine = self.asked.start(&socket, cut, self.asked.resumes.then_some(&*state));
         let trigger = disk.trigger();
         let server = std::thread::spawn(move || {

@@ -7,10 +7,11 @@ use std::cell::Cell;
 use kinora::event::{Event, EventKind};
 use kinora::frame::{PictureInfo, PixelFormat};
 use kinora::recorder::Format;
+use kinora::recording::SyncPolicy;
 use kinora::results::ResultKind;
 use kinora::slot::{Slot, SlotSizes};
 use kinora::source::SourceInfo;
-use kinora::{Added, Cause, ClockPair, Frame, Loss, Recorder, Span, Timestamp, WallTime};
+use kinora::{Added, Cause, Clock, ClockPair, Frame, Loss, Recorder, Span, SystemClock, Timestamp, WallTime};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -87,4 +88,42 @@ fn ten_thousand_frames_through_many_splits_allocate_nothing() {
     assert!(summary.paths.len() >= 6, "{summary}");
     assert_eq!((summary.frames, summary.dropped), (10_000, 1_000));
     assert_eq!(after - before, 0, "allocations after the first frame");
+}
+
+/// Finds the file that is being written, and deletes it.
+fn delete_newest(folder: &std::path::Path) {
+    let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    let newest = entries.filter(|path| path.extension().is_some_and(|e| e == "kinora")).max().unwrap();
+    std::fs::remove_file(newest).unwrap();
+}
+
+#[test]
+fn a_file_that_fails_and_the_next_one_cost_the_adding_thread_no_allocation() {
+    let top = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::builder()
+        .directory(top.path())
+        .min_free(0)
+        .sync(SyncPolicy::Every(Span::from_ms(5)))
+        .source(&SourceInfo::new("test"))
+        .create()
+        .unwrap();
+    let mut slot = Slot::new(&SlotSizes::default());
+    let (mut spent, mut kept) = (0, 0);
+    for n in 0..900_u64 {
+        if n == 300 || n == 600 {
+            // A sync fails without a fault of the disk when the file has no name any more.
+            delete_newest(top.path());
+        }
+        slot.meta.sequence = n;
+        slot.meta.captured_at = SystemClock.now();
+        let before = allocations();
+        let added = recorder.add(&slot.frame(None));
+        spent += allocations() - before;
+        kept += u64::from(matches!(added, Ok(Added::Kept)));
+        std::thread::sleep(std::time::Duration::from_micros(300));
+    }
+    let summary = recorder.finish().unwrap();
+    assert_eq!((summary.paths.len(), kept), (3, 900), "{summary}");
+    assert!(summary.failure.as_ref().is_some_and(|why| why.contains("deleted")), "{summary}");
+    assert_eq!(spent, 0, "allocations of the adding thread");
 }

@@ -1,5 +1,7 @@
 //! When one file ends and the next begins: its size, its time, or a failure that leaves its end in doubt.
 
+use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,8 +55,8 @@ impl Files {
     pub fn open(mut series: Series, bytes_max: Option<u64>, span_max: Option<Span>, ahead: bool) -> Result<Self> {
         let current = Some(series.open_first()?);
         let removed = series.removed();
-        let splits = bytes_max.is_some() || span_max.is_some();
-        let maker = if ahead && splits { Maker::Ahead(Relay::start(series)?) } else { Maker::Here(Box::new(series)) };
+        // Also without splits: a file that fails is followed by another.
+        let maker = if ahead { Maker::Ahead(Relay::start(series)?) } else { Maker::Here(Box::new(series)) };
         Ok(Self { current, maker, bytes_max, span_max, first_at: None, asked: false, removed })
     }
 
@@ -237,9 +239,14 @@ fn write_losses(part: &mut Part, ledger: &mut Ledger) -> Result<(), Refusal> {
 /// For the new file: which frames of the old one may be gone after a power cut. Nothing when the old one only was full.
 fn doubt_note(path: &Path, ended: Ended, now: ClockPair) -> Option<Event> {
     let durable = ended.durable?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let text = format!("{}; frames from {durable} on of {name} are in doubt", ended.reason);
-    Some(Event { kind: EventKind::Note, at: now.monotonic, wall: now.wall, text: bounded(&text) })
+    // Put together without an allocation, like everything on this thread.
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or("the file before");
+    let mut text = heapless::String::new();
+    let written = write!(text, "{}; frames from {durable} on of {name} are in doubt", ended.reason);
+    if written.is_err() {
+        text = bounded(name);
+    }
+    Some(Event { kind: EventKind::Note, at: now.monotonic, wall: now.wall, text })
 }
 
 fn nothing_open() -> Ended {

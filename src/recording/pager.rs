@@ -2,7 +2,7 @@
 //! thread of its own, or inside the append when times must not depend on threads.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use rustix::fs::{FallocateFlags, fallocate, fstatfs, ftruncate};
 use rustix::io::Errno;
@@ -70,6 +70,8 @@ struct Mapped {
 /// The file under a recording that is being written.
 pub struct Pager {
     file: File,
+    /// It had a name when it was made; some file systems do not say.
+    is_named: bool,
     room: Box<dyn Room>,
     step_bytes: u64,
     page_bytes: u64,
@@ -96,8 +98,10 @@ impl Pager {
     /// `file`: holds the front and nothing else.
     pub fn new(file: File, geometry: &Geometry, prefault_bytes: u64, room: Box<dyn Room>) -> Self {
         let limit = size_limit(&file);
+        let is_named = file.metadata().is_ok_and(|metadata| metadata.nlink() > 0);
         Self {
             file,
+            is_named,
             room,
             step_bytes: geometry.step_bytes,
             page_bytes: geometry.page_bytes.into(),
@@ -306,10 +310,17 @@ impl Pager {
         let synced = self.sync_maps(to);
         // A page that was lost and replaced by zeros syncs without an error: do not call that durable.
         let cut = self.file.metadata().is_ok_and(|metadata| metadata.len() < to);
+        self.check_name()?;
         if cut || self.maps.iter().any(|mapped| mapped.map.is_dead()) {
             return Err(StoreError::MapLost);
         }
         synced
+    }
+
+    /// Bytes of a file without a name are synced without an error, and gone with the process.
+    fn check_name(&self) -> Result<(), StoreError> {
+        let is_gone = self.is_named && self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+        if is_gone { Err(StoreError::Deleted) } else { Ok(()) }
     }
 
     fn sync_maps(&mut self, to: u64) -> Result<(), StoreError> {
@@ -333,6 +344,7 @@ impl Pager {
     }
 
     fn close(&mut self, end: u64) -> Result<(), StoreError> {
+        self.check_name()?;
         // Pages behind the end go before they are written for nothing.
         ftruncate(&self.file, end)
             .map_err(|errno| StoreError::Io { doing: "cut the recording off", errno: errno.raw_os_error() })?;

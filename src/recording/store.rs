@@ -27,6 +27,8 @@ pub enum StoreError {
     },
     /// The file was cut short or the device failed under the map.
     MapLost,
+    /// The file has no name any more: somebody deleted it, or put another in its place. Nothing of it will be found.
+    Deleted,
     /// The operating system refused something else.
     Io {
         /// What was tried.
@@ -52,6 +54,7 @@ impl fmt::Display for StoreError {
             Self::FileLimit { bytes } => write!(f, "a file cannot be larger than {bytes} bytes here"),
             Self::Sync { errno } => write!(f, "sync to the disk failed: {}", io::Error::from_raw_os_error(errno)),
             Self::MapLost => write!(f, "the file was cut short, or its device failed, while it was written"),
+            Self::Deleted => write!(f, "the file was deleted or replaced while it was written"),
             Self::Io { doing, errno } => write!(f, "cannot {doing}: {}", io::Error::from_raw_os_error(errno)),
         }
     }

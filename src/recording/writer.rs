@@ -411,6 +411,9 @@ impl<S: PageStore> Writer<S> {
             WriteError::Store(error) => {
                 // What failed stays failed: half-written state never becomes committed state.
                 let reason = *self.failed.get_or_insert(error);
+                if reason == StoreError::Deleted {
+                    self.durable = 0;
+                }
                 AppendError::Poisoned { frames, durable: self.durable, reason }
             }
         }

@@ -287,14 +287,12 @@ fn a_jpeg_that_claims_65_535_by_65_535_is_refused_before_memory_is_taken_for_it(
     let sof = small.windows(2).position(|pair| matches!(pair, [0xff, 0xc0 | 0xc2])).expect("a frame header");
     let mut huge = small.to_vec();
     huge[sof + 5..sof + 9].copy_from_slice(&[0xff; 4]);
-    for (what, bytes) in [("65,535 by 65,535", huge)] {
-        let peak = peak_of(what, 8 * MIB, || {
-            let read = kinora::jpeg_header::JpegHeader::read(&bytes);
-            let mut decoder = kinora::jpeg::Decoder::new().expect("a decoder");
-            let mut out = vec![0; 1000];
-            let decoded = decoder.decode(&bytes, kinora::frame::PixelFormat::Bgr888, &mut out);
-            assert!(decoded.is_err(), "{read:?}: {decoded:?}");
-        });
-        assert!(peak < MIB, "{peak}");
-    }
+    let peak = peak_of("65,535 by 65,535", 8 * MIB, || {
+        let read = kinora::jpeg_header::JpegHeader::read(&huge);
+        let mut decoder = kinora::jpeg::Decoder::new().expect("a decoder");
+        let mut out = vec![0; 1000];
+        let decoded = decoder.decode(&huge, kinora::frame::PixelFormat::Bgr888, &mut out);
+        assert!(decoded.is_err(), "{read:?}: {decoded:?}");
+    });
+    assert!(peak < MIB, "{peak}");
 }

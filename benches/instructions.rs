@@ -1,8 +1,8 @@
 //! How many instructions does a frame cost, in each step of its way?
 //!
 //! A count does not depend on what else the machine does, so it shows a regression where a time would drown. Run by
-//! `scripts/instructions` under valgrind's callgrind, which counts inside the function `measured` only: setting up is not in it,
-//! nor is another thread. The figures hold for one compiler and one set of CPU features; callgrind presents a CPU of its own.
+//! `scripts/instructions` under valgrind's callgrind, for two numbers of frames: the difference is what the frames cost, without
+//! setting up. The figures hold for one compiler and one set of CPU features; callgrind presents a CPU of its own.
 //! Not counted: the kernel's part, cache misses, page faults.
 //!
 //! `cargo bench --bench instructions -- CASE FRAMES` runs one case; without a case all run, briefly, and check their results.
@@ -26,9 +26,7 @@ use kinora::{ClockPair, Error, ManualClock, Result, Timestamp, WallTime};
 
 const JPEG_BYTES: usize = 30_000;
 
-/// Runs the frames of a case; callgrind counts in here. Generic, so that what is called is counted as it is compiled into the
-/// library's callers.
-#[inline(never)]
+/// Runs the frames of a case.
 fn measured(frames: u64, mut work: impl FnMut(u64)) {
     for index in 1..=frames {
         work(index);

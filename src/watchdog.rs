@@ -35,6 +35,8 @@ impl Default for WatchdogSettings {
 
 const PAUSE_FIRST: Span = Span::from_s(1);
 const PAUSE_MAX: Span = Span::from_s(60);
+/// A source that delivered for so long is well again: the next pause is the shortest.
+const WELL_AFTER: Span = Span::from_s(10);
 
 /// What has to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ pub struct Silence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Starting { since: Timestamp },
-    Delivering { last: Timestamp },
+    Delivering { since: Timestamp, last: Timestamp },
     Pausing { until: Timestamp },
     GivenUp,
 }
@@ -77,22 +79,31 @@ enum State {
 pub struct Watchdog {
     settings: WatchdogSettings,
     state: State,
-    /// Since the last frame.
+    /// Since the last frame; so many make an end.
     failures: u32,
+    /// Since the source was well; they make the pauses longer.
+    setbacks: u32,
     last_frame_at: Option<Timestamp>,
 }
 
 impl Watchdog {
     /// For a source that was started just now, at `now`.
     pub fn new(settings: WatchdogSettings, now: Timestamp) -> Self {
-        Self { settings, state: State::Starting { since: now }, failures: 0, last_frame_at: None }
+        Self { settings, state: State::Starting { since: now }, failures: 0, setbacks: 0, last_frame_at: None }
     }
 
     /// A frame (or the account of a lost one: the source is alive) came at `now`.
     pub fn frame(&mut self, now: Timestamp) {
-        self.state = State::Delivering { last: now };
+        let since = match self.state {
+            State::Delivering { since, .. } => since,
+            _ => now,
+        };
+        self.state = State::Delivering { since, last: now };
         self.last_frame_at = Some(now);
         self.failures = 0;
+        if now - since >= WELL_AFTER {
+            self.setbacks = 0;
+        }
     }
 
     /// It was started again at `now`.
@@ -103,9 +114,10 @@ impl Watchdog {
     /// It could not be started, or broke off, at `now`: a failure like silence.
     pub fn failed(&mut self, now: Timestamp) {
         self.failures += 1;
+        self.setbacks += 1;
         self.state = match self.failures >= self.settings.failures_max.max(1) {
             true => State::GivenUp,
-            false => State::Pausing { until: now + pause(self.failures) },
+            false => State::Pausing { until: now + pause(self.setbacks) },
         };
     }
 
@@ -125,7 +137,7 @@ impl Watchdog {
     pub fn look(&mut self, now: Timestamp, frame_time: Span) -> Watch {
         match self.state {
             State::Starting { since } if now - since < self.settings.start_timeout => Watch::Ask,
-            State::Delivering { last } if now - last <= silence_max(frame_time) => Watch::Ask,
+            State::Delivering { last, .. } if now - last <= silence_max(frame_time) => Watch::Ask,
             State::Starting { .. } | State::Delivering { .. } => {
                 self.failed(now);
                 if !self.has_delivered() {
@@ -153,9 +165,9 @@ pub fn silence_max(frame_time: Span) -> Span {
     Span::from_ns(frame_time.as_ns().max(0).saturating_mul(2).saturating_add(1_000_000_000))
 }
 
-/// The pause after failure number `failures`: 1, 2, 4 … 60 s.
-fn pause(failures: u32) -> Span {
-    let doubled = PAUSE_FIRST.as_ns().checked_shl(failures.saturating_sub(1).min(30)).unwrap_or(i64::MAX);
+/// The pause after setback number `setbacks`: 1, 2, 4 … 60 s.
+fn pause(setbacks: u32) -> Span {
+    let doubled = PAUSE_FIRST.as_ns().checked_shl(setbacks.saturating_sub(1).min(30)).unwrap_or(i64::MAX);
     Span::from_ns(doubled).min(PAUSE_MAX)
 }
 
@@ -218,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_without_a_frame_is_a_failure_and_a_frame_forgives_all() {
+    fn a_restart_without_a_frame_is_a_failure_and_ten_good_seconds_make_pauses_short_again() {
         let settings = WatchdogSettings { start_timeout: Span::from_s(10), failures_max: 3 };
         let mut dog = Watchdog::new(settings, s(0.0));
         dog.frame(s(0.0));
@@ -230,8 +242,14 @@ mod tests {
         assert_eq!(dog.look(s(13.0), FRAME), Watch::Pause { until: s(15.0) });
         assert_eq!(dog.look(s(15.0), FRAME), Watch::Start);
         dog.started(s(15.0));
+        // One frame: no failure any more, but no health either.
         dog.frame(s(16.0));
         assert_eq!(dog.look(s(18.0), FRAME), Watch::Stop);
-        assert_eq!(dog.look(s(18.0), FRAME), Watch::Pause { until: s(19.0) });
+        assert_eq!(dog.silence().failures, 1);
+        assert_eq!(dog.look(s(18.0), FRAME), Watch::Pause { until: s(22.0) });
+        dog.started(s(22.0));
+        (230..=335).for_each(|tenth| dog.frame(s(f64::from(tenth) / 10.0)));
+        assert_eq!(dog.look(s(35.0), FRAME), Watch::Stop);
+        assert_eq!(dog.look(s(35.0), FRAME), Watch::Pause { until: s(36.0) });
     }
 }

@@ -178,7 +178,7 @@ vm_boot() {
     local log=$1 seconds=$2 image=$VM_CACHE/initramfs.$$.gz code
     vm_image "$image"
     # shellcheck disable=SC2086
-    timeout --kill-after=10 "$seconds" qemu-system-x86_64 -accel "${VM_ACCEL:-tcg}" -cpu max \
+    timeout --kill-after=10 "$seconds" qemu-system-x86_64 -accel "${VM_ACCEL:-tcg}" -cpu "${VM_CPU:-max}" \
         -m "${VM_MEMORY_MB:-1024}" -smp "${VM_CPUS:-2}" -kernel "$VM_KERNEL/boot/vmlinuz-$VM_RELEASE" -initrd "$image" \
         -append "console=ttyS0 quiet panic=-1" -no-reboot -display none -monitor none -nic none \
         -serial "file:$log.kernel" -serial stdio ${VM_QEMU:-} </dev/null | tee "$log" |

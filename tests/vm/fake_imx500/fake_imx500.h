@@ -207,7 +207,7 @@ bool fi_receiver_complete(struct fi_receiver *receiver);
 void fi_receiver_list_links(struct seq_file *file);
 
 /* faults.c */
-enum fi_skip { FI_STARVED, FI_OTHER_STARVED, FI_FAULT, FI_LATE, FI_SKIPS };
+enum fi_skip { FI_STARVED, FI_OTHER_STARVED, FI_FAULT, FI_SKIPS };
 struct fi_faults {
 	uint upload_ms, autosuspend_ms, frame_us, light_permille;
 	uint slow_network, drop_image_every, drop_metadata_every, error_every;
@@ -221,6 +221,7 @@ void fi_faults_exit(void);
 void fi_count_stream(void);
 void fi_count_frame(const struct fi_settings *now);
 void fi_count_hang(void);
+void fi_count_stretched(void);
 void fi_count_done(enum fi_role role, bool broken);
 void fi_count_skip(enum fi_role role, u32 number, enum fi_skip why);
 /* Lines of the network that were put in, or NULL: one of the frames of `bytes`. Hold between begin and end. */

@@ -52,7 +52,7 @@ struct skip {
 
 static struct {
 	spinlock_t lock;
-	u32 streams, frames, hangs;
+	u32 streams, frames, hangs, stretched;
 	struct fi_settings now;
 	u32 done[FI_ROLES], broken[FI_ROLES], skipped[FI_ROLES][FI_SKIPS];
 	struct skip *skips;
@@ -60,7 +60,7 @@ static struct {
 } counts;
 
 static const char * const role_names[FI_ROLES] = { "image", "metadata" };
-static const char * const skip_names[FI_SKIPS] = { "starved", "other_starved", "fault", "late" };
+static const char * const skip_names[FI_SKIPS] = { "starved", "other_starved", "fault" };
 
 static struct {
 	struct mutex lock;
@@ -92,6 +92,13 @@ void fi_count_hang(void)
 	spin_unlock(&counts.lock);
 }
 
+void fi_count_stretched(void)
+{
+	spin_lock(&counts.lock);
+	counts.stretched++;
+	spin_unlock(&counts.lock);
+}
+
 void fi_count_done(enum fi_role role, bool broken)
 {
 	spin_lock(&counts.lock);
@@ -120,7 +127,8 @@ static int stats_show(struct seq_file *file, void *data)
 	unsigned int role, why;
 
 	spin_lock(&counts.lock);
-	seq_printf(file, "streams %u\nframes %u\nhangs %u\n", counts.streams, counts.frames, counts.hangs);
+	seq_printf(file, "streams %u\nframes %u\nhangs %u\nstretched %u\n", counts.streams, counts.frames, counts.hangs,
+		   counts.stretched);
 	seq_printf(file, "exposure_lines %u\ngain_code %u\nframe_length %u\n", counts.now.exposure, counts.now.gain,
 		   counts.now.frame_length);
 	for (role = 0; role < FI_ROLES; role++) {
@@ -145,6 +153,7 @@ static ssize_t stats_write(struct file *file, const char __user *from, size_t co
 	counts.streams = 0;
 	counts.frames = 0;
 	counts.hangs = 0;
+	counts.stretched = 0;
 	memset(counts.done, 0, sizeof(counts.done));
 	memset(counts.broken, 0, sizeof(counts.broken));
 	memset(counts.skipped, 0, sizeof(counts.skipped));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The sensor's time. A thread begins a frame whenever the one before is over,
- * by absolute times, so that a busy machine makes frames late, not longer. When
- * it is late by more than BEHIND_MAX frames, it leaves frames out, and says so.
+ * The sensor's time. A thread begins a frame whenever the one before is over. A
+ * machine that is too slow to make frames in time makes them longer, never
+ * fewer: what is lost was lost by the program, or by wish.
  *
  * Both nodes get a frame with the same number and time. A node without a buffer
  * loses it: alone on unicam, for all nodes on rp1-cfe.
@@ -11,8 +11,6 @@
 #include <linux/kthread.h>
 #include <media/v4l2-event.h>
 #include "fake_imx500.h"
-
-#define BEHIND_MAX 8
 
 static bool every(uint count, u32 number)
 {
@@ -57,10 +55,9 @@ static void tell_frame_sync(struct fi_node *node, u32 number)
 	v4l2_event_queue(&node->vdev, &event);
 }
 
-static void write_buffer(struct fi_node *node, struct fi_buffer *buffer, const struct fi_frame *frame)
+static void fill(struct fi_node *node, struct fi_buffer *buffer, const struct fi_frame *frame)
 {
 	struct vb2_buffer *vb = &buffer->vb.vb2_buf;
-	bool broken = node->role == FI_IMAGE && every(fi_faults.error_every, frame->number);
 
 	if (node->role == FI_IMAGE) {
 		fi_picture_fill(node->receiver->sensor, frame, &node->format.fmt.pix, vb2_plane_vaddr(vb, 0));
@@ -71,16 +68,23 @@ static void write_buffer(struct fi_node *node, struct fi_buffer *buffer, const s
 	}
 	buffer->vb.sequence = frame->number;
 	buffer->vb.field = V4L2_FIELD_NONE;
-	vb->timestamp = frame->started_ns;
-	fi_count_done(node->role, broken);
-	vb2_buffer_done(vb, broken ? VB2_BUF_STATE_ERROR : VB2_BUF_STATE_DONE);
 }
 
-static void one_frame(struct fi_receiver *receiver, const struct fi_frame *frame)
+static void hand_out(struct fi_node *node, struct fi_buffer *buffer, const struct fi_frame *frame, u64 began_ns)
+{
+	bool broken = node->role == FI_IMAGE && every(fi_faults.error_every, frame->number);
+
+	buffer->vb.vb2_buf.timestamp = began_ns;
+	fi_count_done(node->role, broken);
+	vb2_buffer_done(&buffer->vb.vb2_buf, broken ? VB2_BUF_STATE_ERROR : VB2_BUF_STATE_DONE);
+}
+
+static void one_frame(struct fi_receiver *receiver, const struct fi_frame *frame, u64 duration_ns)
 {
 	struct fi_node *nodes[FI_ROLES];
 	struct fi_buffer *buffers[FI_ROLES] = { };
 	bool starved = false;
+	u64 began_ns;
 	int role;
 
 	mutex_lock(&receiver->frame_lock);
@@ -102,29 +106,24 @@ static void one_frame(struct fi_receiver *receiver, const struct fi_frame *frame
 			starved = true;
 		}
 	}
-	/* The metadata's end comes before the picture's on the wire, too. */
-	for (role = FI_ROLES - 1; role >= 0; role--) {
+	for (role = 0; role < FI_ROLES; role++) {
 		if (!buffers[role])
 			continue;
 		if (starved && receiver->layout->starved_loses_frame) {
 			give_back(nodes[role], buffers[role]);
 			fi_count_skip(role, frame->number, FI_OTHER_STARVED);
+			buffers[role] = NULL;
 		} else {
-			write_buffer(nodes[role], buffers[role], frame);
+			fill(nodes[role], buffers[role], frame);
 		}
 	}
-	mutex_unlock(&receiver->frame_lock);
-}
-
-static void leave_out(struct fi_receiver *receiver, const struct fi_frame *frame)
-{
-	int role;
-
-	mutex_lock(&receiver->frame_lock);
-	fi_count_frame(&frame->now);
-	for (role = 0; role < FI_ROLES; role++)
-		if (node_of(receiver, role))
-			fi_count_skip(role, frame->number, FI_LATE);
+	/* Both at the frame's end, as on the wire, which is at most a frame time after its beginning. */
+	preempt_disable();
+	began_ns = max(frame->started_ns, ktime_get_ns() - duration_ns);
+	for (role = FI_ROLES - 1; role >= 0; role--)
+		if (buffers[role])
+			hand_out(nodes[role], buffers[role], frame, began_ns);
+	preempt_enable();
 	mutex_unlock(&receiver->frame_lock);
 }
 
@@ -175,11 +174,12 @@ static int run(void *data)
 		}
 		fi_sensor_begin_frame(receiver->sensor, &frame);
 		duration_ns = fi_sensor_frame_ns(receiver->sensor, &frame.now);
-		if (ktime_get_ns() > frame.started_ns + BEHIND_MAX * duration_ns)
-			leave_out(receiver, &frame);
-		else
-			one_frame(receiver, &frame);
+		one_frame(receiver, &frame, duration_ns);
 		frame.started_ns += duration_ns;
+		if (ktime_get_ns() > frame.started_ns + duration_ns) {
+			frame.started_ns = ktime_get_ns();
+			fi_count_stretched();
+		}
 		frame.number++;
 	}
 	return 0;

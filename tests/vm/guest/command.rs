@@ -9,28 +9,28 @@ use serde_json::Value;
 use crate::{CAMERA, set};
 
 /// The command; variables called `KINORA_…` are settings to it, and ours is none.
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new("/bin/kinora");
     command.args(arguments).env_remove("KINORA_VM");
     command
 }
 
-fn kinora(arguments: &[&str]) -> Output {
+pub fn kinora(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-fn messages(output: &Output) -> String {
+pub fn messages(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn json(arguments: &[&str]) -> Value {
+pub fn json(arguments: &[&str]) -> Value {
     let output = kinora(arguments);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text} {}", messages(&output)))
 }
 
 /// Records from `source` and returns the exit code, what was said, and what is in the file, which must be intact.
-fn record(name: &str, source: &str, more: &[&str], meanwhile: impl FnOnce()) -> (Option<i32>, String, Value) {
+pub fn record(name: &str, source: &str, more: &[&str], meanwhile: impl FnOnce()) -> (Option<i32>, String, Value) {
     let file = format!("/tmp/{name}.kinora");
     let arguments = [&["record", "--source", source, "--out", &file], more].concat();
     let recorder = command(&arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();

@@ -1,12 +1,15 @@
-//! V4L2 for real: runs in a virtual machine with the kernel's `vivid` camera; `scripts/vm-test` starts it. On a host it
-//! says so and does nothing.
+//! V4L2 for real: runs in a virtual machine with the kernel's `vivid` camera, or with a module that looks like an IMX500;
+//! `scripts/vm-test` starts it. On a host it says so and does nothing.
 //!
-//! vivid's own controls are used against us: it loses frames, marks buffers as broken, refuses calls and vanishes. The
-//! tests run one after the other, because there is one camera.
+//! vivid's own controls and the module's parameters are used against us: they lose frames, mark buffers as broken, refuse
+//! calls and vanish. The tests run one after the other, because there is one camera.
 
 mod allocation;
 mod command;
 mod engine;
+mod fake;
+mod imx500;
+mod raw;
 mod recording;
 mod source;
 
@@ -23,7 +26,9 @@ macro_rules! named {
     ($($file:ident: $($test:ident)*;)*) => { &[$($((stringify!($test), $file::$test as fn())),*),*] };
 }
 
-const TESTS: &[(&str, fn())] = named! {
+type Tests = &'static [(&'static str, fn())];
+
+const VIVID: Tests = named! {
     source:
         a_hundred_frames_of_yuyv
         a_hundred_frames_of_nv12
@@ -53,6 +58,10 @@ const TESTS: &[(&str, fn())] = named! {
     allocation:
         the_capture_thread_of_a_camera_allocates_nothing_however_long_it_runs
         ;
+    raw:
+        raw_bayer_in_each_order_is_developed_with_the_colours_of_the_bars
+        pictures_and_metadata_of_two_nodes_are_paired_whatever_is_dropped
+        ;
     recording:
         a_hundred_frames_of_each_format_are_recorded_and_read_back
         a_recording_of_a_camera_that_drops_and_breaks_frames_accounts_for_each
@@ -66,24 +75,47 @@ const TESTS: &[(&str, fn())] = named! {
         ;
 };
 
+/// Once in each layout of the module.
+const IMX500: Tests = named! {
+    imx500:
+        the_camera_is_found_and_named
+        three_hundred_frames_at_a_rate_that_this_machine_carries_lose_none
+        at_30_frames_a_second_every_loss_is_in_the_ledger
+        results_belong_to_their_frames
+        a_slow_network_gives_a_result_in_one_of_three_frames
+        a_dead_network_is_told_and_pictures_go_on
+        missing_metadata_is_in_the_ledger_and_pictures_are_kept
+        missing_pictures_are_in_the_ledger_and_results_are_kept
+        a_camera_that_hangs_is_started_again_after_a_failed_start_and_the_pause_is_accounted_for
+        a_start_that_the_chip_refuses_is_told
+        an_unplugged_camera_ends_the_recording_and_the_file_is_intact
+        links_are_left_as_they_were_found
+        ;
+};
+
 fn main() -> ExitCode {
-    if std::env::var_os("KINORA_VM").is_none() {
-        println!("skipped: these {} tests need a virtual machine; run scripts/vm-test", TESTS.len());
+    let Ok(camera) = std::env::var("KINORA_VM") else {
+        let count = VIVID.len() + IMX500.len();
+        println!("skipped: these {count} tests need a virtual machine; run scripts/vm-test");
         return ExitCode::SUCCESS;
-    }
+    };
     if let Some(frames) = std::env::var(allocation::FRAMES).ok().and_then(|frames| frames.parse().ok()) {
         allocation::take(frames);
         return ExitCode::SUCCESS;
     }
     let filter = std::env::args().nth(1).unwrap_or_default();
+    let tests = if camera == "vivid" { VIVID } else { IMX500 };
     let (mut passed, mut failed) = (0, 0);
-    for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(&filter)) {
+    let wanted = |name: &str| filter.split(',').any(|part| name.contains(part));
+    for (name, test) in tests.iter().filter(|(name, _)| wanted(name)) {
+        let begun = std::time::Instant::now();
         let good = std::panic::catch_unwind(test).is_ok();
-        println!("test {name} ... {}", if good { "ok" } else { "FAILED" });
+        let seconds = begun.elapsed().as_secs_f32();
+        println!("test {camera}: {name} ... {} ({seconds:.1} s)", if good { "ok" } else { "FAILED" });
         *if good { &mut passed } else { &mut failed } += 1;
     }
-    println!("{passed} passed, {failed} failed");
-    ExitCode::from(u8::from(failed > 0 || passed == 0))
+    println!("{camera}: {passed} passed, {failed} failed");
+    ExitCode::from(u8::from(failed > 0 || passed == 0 && filter.is_empty()))
 }
 
 /// Sets one of vivid's controls by its name; for a button the value does not matter.

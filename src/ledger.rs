@@ -156,6 +156,11 @@ impl Ledger {
         }
     }
 
+    /// The oldest loss that was not taken yet, and stays.
+    pub fn oldest(&self) -> Option<&Loss> {
+        self.pending.front()
+    }
+
     /// The oldest loss that was not taken yet, for the recording.
     pub fn take(&mut self) -> Option<Loss> {
         self.pending.pop_front()

@@ -479,7 +479,7 @@ impl Steps {
                 }
                 self.stage.frame(&self.slot);
             }
-            Ok(Pumped::Nothing) => {}
+            Ok(Pumped::Nothing) => self.stage.idle(),
             Ok(Pumped::End) => self.ended = true,
             Err(error) => {
                 self.source_error = Some(error.into());

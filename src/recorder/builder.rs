@@ -8,6 +8,7 @@ use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::recording::names::{EXTENSION, Names, dated_stem};
 use crate::recording::retention::{Limits, MIN_FREE_DEFAULT};
+use crate::recording::store::Pages;
 use crate::recording::{Directory, SyncPolicy, local};
 use crate::source::SourceInfo;
 use crate::time::{Clock, Span};
@@ -67,6 +68,7 @@ pub struct RecorderBuilder {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) source: Option<Box<SourceInfo>>,
     pub(super) id: Option<[u8; 16]>,
+    pages: Option<Arc<dyn Pages>>,
 }
 
 /// Smallest accepted split and total sizes: a file with its header and index has to fit.
@@ -90,6 +92,7 @@ impl Default for RecorderBuilder {
             clock: Arc::new(SystemClock),
             source: None,
             id: None,
+            pages: None,
         }
     }
 }
@@ -208,6 +211,14 @@ impl RecorderBuilder {
         self
     }
 
+    /// Writes to these pages instead of files, in our own format: for simulations of disks that fail.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn pages(mut self, pages: Arc<dyn Pages>) -> Self {
+        self.pages = Some(pages);
+        self
+    }
+
     /// Checks the settings, makes the directory, and cuts the unused end off recordings there whose writer died.
     ///
     /// # Errors
@@ -228,7 +239,14 @@ impl RecorderBuilder {
             return Err(exists(&names.part(0)));
         }
         let exact = matches!(self.out, Out::File(_));
-        let plan = Plan { names, exact, codec, limits: self.limits, directory: Arc::new(directory) };
+        let plan = Plan {
+            names,
+            exact,
+            codec,
+            limits: self.limits,
+            directory: Arc::new(directory),
+            pages: self.pages.clone(),
+        };
         Recorder::begin_with(self, plan)
     }
 

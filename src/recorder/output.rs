@@ -13,8 +13,10 @@ use crate::frame::Frame;
 use crate::ledger::{Cause, Loss};
 use crate::limits::LEDGER_ENTRIES_MAX;
 use crate::recording::room::Room;
-use crate::recording::store::StoreError;
-use crate::recording::{AppendError, SessionHeader, Writer, WriterSettings, record_bytes};
+use crate::recording::store::{PageStore, Pages, StoreError};
+use crate::recording::{
+    AppendError, CreateError, FinishError, SessionHeader, WriteSummary, Writer, WriterSettings, geometry, record_bytes,
+};
 use crate::sink::Ended;
 use crate::time::ClockPair;
 
@@ -36,6 +38,12 @@ impl Kept {
         self.detections += other.detections;
         self.bytes += other.bytes;
     }
+
+    /// The sums without the frames and detections of `other`; its bytes stay.
+    pub fn without(&self, other: &Self) -> Self {
+        let frames = self.frames.saturating_sub(other.frames);
+        Self { frames, detections: self.detections.saturating_sub(other.detections), bytes: self.bytes }
+    }
 }
 
 /// Why a file did not take something.
@@ -53,6 +61,8 @@ pub enum Refusal {
 pub enum Output {
     /// Our own format.
     Kinora(Box<Writer>),
+    /// Our own format, over pages that a test brought.
+    Paged(Box<Writer<Box<dyn PageStore + Send>>>),
     /// modlib's lines.
     #[cfg(feature = "modlib")]
     Json(Box<JsonFile>),
@@ -82,10 +92,27 @@ impl Output {
         }
     }
 
+    /// Creates a file of our own format over pages of the caller's.
+    ///
+    /// # Errors
+    /// The pages refuse.
+    pub fn create_paged(
+        pages: &dyn Pages,
+        path: &Path,
+        header: &SessionHeader,
+        settings: &WriterSettings,
+    ) -> Result<Self> {
+        let geometry = geometry(header, settings)?;
+        let refused = |reason| CreateError::Store { path: path.to_path_buf(), reason };
+        let store = pages.create(path, &geometry).map_err(refused)?;
+        Ok(Self::Paged(Box::new(Writer::with_store(store, geometry, header, settings.sync).map_err(refused)?)))
+    }
+
     /// Appends a frame.
     pub fn append(&mut self, frame: &Frame<'_>, now: ClockPair) -> Result<(), Refusal> {
         match self {
             Self::Kinora(writer) => writer.append(frame, now).map(|_| ()).map_err(refusal),
+            Self::Paged(writer) => writer.append(frame, now).map(|_| ()).map_err(refusal),
             #[cfg(feature = "modlib")]
             Self::Json(file) => file.append(frame),
             #[cfg(test)]
@@ -97,6 +124,7 @@ impl Output {
     pub fn loss(&mut self, loss: &Loss) -> Result<(), Refusal> {
         match self {
             Self::Kinora(writer) => writer.loss(loss).map(|_| ()).map_err(refusal),
+            Self::Paged(writer) => writer.loss(loss).map(|_| ()).map_err(refusal),
             #[cfg(feature = "modlib")]
             Self::Json(_) => Ok(()),
             #[cfg(test)]
@@ -108,6 +136,7 @@ impl Output {
     pub fn event(&mut self, event: &Event) -> Result<(), Refusal> {
         match self {
             Self::Kinora(writer) => writer.event(event).map(|_| ()).map_err(refusal),
+            Self::Paged(writer) => writer.event(event).map(|_| ()).map_err(refusal),
             #[cfg(feature = "modlib")]
             Self::Json(_) => Ok(()),
             #[cfg(test)]
@@ -119,6 +148,7 @@ impl Output {
     pub fn tick(&mut self, now: ClockPair) -> Result<(), Refusal> {
         match self {
             Self::Kinora(writer) => writer.tick(now).map_err(refusal),
+            Self::Paged(writer) => writer.tick(now).map_err(refusal),
             #[cfg(feature = "modlib")]
             Self::Json(_) => Ok(()),
             #[cfg(test)]
@@ -130,11 +160,10 @@ impl Output {
     pub fn bytes_with(&self, frame: &Frame<'_>) -> u64 {
         let picture = frame.jpeg.map(|jpeg| jpeg.bytes).or(frame.pixels.map(|pixels| pixels.bytes));
         let picture_bytes = picture.map_or(0, <[u8]>::len);
+        let record = record_bytes(picture_bytes, frame.side.len(), frame.sensor.len()) as u64;
         match self {
-            Self::Kinora(writer) => {
-                let record = record_bytes(picture_bytes, frame.side.len(), frame.sensor.len()) as u64;
-                writer.closed_bytes_with(record + SMALL_RECORDS_BYTES)
-            }
+            Self::Kinora(writer) => writer.closed_bytes_with(record + SMALL_RECORDS_BYTES),
+            Self::Paged(writer) => writer.closed_bytes_with(record + SMALL_RECORDS_BYTES),
             #[cfg(feature = "modlib")]
             Self::Json(file) => file.kept().bytes + modlib_line_bytes(frame, picture_bytes),
             #[cfg(test)]
@@ -145,9 +174,8 @@ impl Output {
     /// What it holds.
     pub fn kept(&self) -> Kept {
         match self {
-            Self::Kinora(writer) => {
-                Kept { frames: writer.frames(), detections: writer.totals().detections, bytes: writer.bytes() }
-            }
+            Self::Kinora(writer) => kept_by(writer),
+            Self::Paged(writer) => kept_by(writer),
             #[cfg(feature = "modlib")]
             Self::Json(file) => file.kept(),
             #[cfg(test)]
@@ -160,10 +188,8 @@ impl Output {
         let kept = self.kept();
         let doing = |error: String| format!("{}: {error}", path.display());
         match self {
-            Self::Kinora(writer) => match writer.finish() {
-                Ok(summary) => (Kept { bytes: summary.bytes, ..kept }, None),
-                Err(error) => (kept, Some(doing(error.to_string()))),
-            },
+            Self::Kinora(writer) => closed(kept, writer.finish(), doing),
+            Self::Paged(writer) => closed(kept, writer.finish(), doing),
             #[cfg(feature = "modlib")]
             Self::Json(file) => match file.finish() {
                 Ok(()) => (kept, None),
@@ -172,6 +198,21 @@ impl Output {
             #[cfg(test)]
             Self::Scripted(_) => (kept, None),
         }
+    }
+}
+
+fn kept_by<S: PageStore>(writer: &Writer<S>) -> Kept {
+    Kept { frames: writer.frames(), detections: writer.totals().detections, bytes: writer.bytes() }
+}
+
+fn closed(
+    kept: Kept,
+    finished: std::result::Result<WriteSummary, FinishError>,
+    doing: impl FnOnce(String) -> String,
+) -> (Kept, Option<String>) {
+    match finished {
+        Ok(summary) => (Kept { bytes: summary.bytes, ..kept }, None),
+        Err(error) => (kept, Some(doing(error.to_string()))),
     }
 }
 

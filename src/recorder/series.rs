@@ -8,6 +8,7 @@ use super::output::{Kept, Output};
 use crate::error::{Error, Result};
 use crate::recording::names::{Names, TAKES_MAX};
 use crate::recording::retention::{Keeper, Limits, Removed};
+use crate::recording::store::Pages;
 use crate::recording::{Directory, SessionHeader, WriterSettings, random_id};
 use crate::time::ClockPair;
 
@@ -23,6 +24,8 @@ pub struct Plan {
     pub limits: Limits,
     /// The directory of the names.
     pub directory: Arc<Directory>,
+    /// What makes the files' pages instead of the file system.
+    pub pages: Option<Arc<dyn Pages>>,
 }
 
 impl Plan {
@@ -39,6 +42,20 @@ pub struct Part {
     pub path: PathBuf,
     /// What writes it.
     pub output: Output,
+    /// Of what it holds, that whose append failed when it was in the file already: it counts where it goes next, in another
+    /// file or in the ledger.
+    pub in_doubt: Kept,
+}
+
+impl Part {
+    fn new(path: PathBuf, output: Output) -> Box<Self> {
+        Box::new(Self { path, output, in_doubt: Kept::default() })
+    }
+
+    /// What it holds, without what is in doubt.
+    pub fn kept(&self) -> Kept {
+        self.output.kept().without(&self.in_doubt)
+    }
 }
 
 /// What closed files held.
@@ -122,17 +139,21 @@ impl Series {
     }
 
     fn open(&self, path: PathBuf) -> Result<Box<Part>> {
-        let Plan { directory, limits, codec, .. } = &self.plan;
+        let Plan { directory, limits, codec, pages, .. } = &self.plan;
+        if let Some(pages) = pages {
+            let output = Output::create_paged(&**pages, &path, &self.header, &self.settings)?;
+            return Ok(Part::new(path, output));
+        }
         let keeper = Keeper::new(Arc::clone(directory), *limits, Arc::clone(&self.removed));
         let output = Output::create(*codec, &path, &self.header, &self.settings, Box::new(keeper))?;
-        Ok(Box::new(Part { path, output }))
+        Ok(Part::new(path, output))
     }
 
     /// Closes a file and adds up what it held.
     pub fn close(&mut self, part: Part) {
-        let Part { path, output } = part;
+        let Part { path, output, in_doubt } = part;
         let (kept, failure) = output.finish(&path);
-        self.closed.kept.add(&kept);
+        self.closed.kept.add(&kept.without(&in_doubt));
         self.closed.paths.push(path);
         if self.closed.failure.is_none() {
             self.closed.failure = failure;
@@ -141,7 +162,7 @@ impl Series {
 
     /// Removes a file that was made ahead and never used.
     pub fn discard(part: Part) {
-        let Part { path, output } = part;
+        let Part { path, output, .. } = part;
         // Removed while it is still held, so that nobody else takes it for an abandoned recording.
         let _ = std::fs::remove_file(&path);
         drop(output);

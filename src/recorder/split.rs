@@ -67,7 +67,7 @@ impl Files {
 
     /// What the open file holds.
     pub fn kept(&self) -> Kept {
-        self.current.as_ref().map_or(Kept::default(), |part| part.output.kept())
+        self.current.as_ref().map_or(Kept::default(), |part| part.kept())
     }
 
     /// What was removed to make room.
@@ -125,9 +125,13 @@ impl Files {
         let mut tries = 0;
         loop {
             let Some(part) = &mut self.current else { return Err(Refusal::End(nothing_open())) };
+            let before = part.kept();
             match write(part) {
                 Err(Refusal::NextFile(ended)) => {
                     tries += 1;
+                    // A frame whose own sync failed is in the file and not safe; it counts where it goes next.
+                    let in_doubt = part.kept().without(&before);
+                    part.in_doubt.add(&Kept { bytes: 0, ..in_doubt });
                     // A file that failed before anything in it was safe: the disk is gone, another file would be too.
                     if tries == FILES_TRIED_MAX || ended.durable == Some(0) && ended.frames > 0 && tries > 1 {
                         return Err(Refusal::End(ended));
@@ -146,7 +150,7 @@ impl Files {
     /// True when the frame belongs into the next file.
     fn is_full_for(&self, frame: &Frame<'_>, bytes_max: Option<u64>, span_max: Option<Span>) -> bool {
         let Some(part) = &self.current else { return false };
-        if part.output.kept().frames == 0 {
+        if part.kept().frames == 0 {
             return false;
         }
         let too_long = |max: Span| self.first_at.is_some_and(|first| (frame.meta.captured_at - first).abs() >= max);
@@ -182,7 +186,7 @@ impl Files {
             Maker::Here(series) => {
                 // Closed first: what it had preallocated is then free for the next.
                 if let Some(old) = self.current.take() {
-                    handed_over.add(&old.output.kept());
+                    handed_over.add(&old.kept());
                     series.close(*old);
                 }
                 series.open_next(now)
@@ -191,7 +195,7 @@ impl Files {
         let new = opened.map_err(|error| Refusal::End(Ended { frames, durable: None, reason: reason_of(&error) }))?;
         self.first_at = None;
         if let (Some(old), Maker::Ahead(relay)) = (self.current.replace(new), &self.maker) {
-            handed_over.add(&old.output.kept());
+            handed_over.add(&old.kept());
             relay.close(old);
         }
         Ok(())
@@ -201,7 +205,7 @@ impl Files {
     pub fn close_current(&mut self, ledger: &mut Ledger, handed_over: &mut Kept) {
         let Some(mut part) = self.current.take() else { return };
         let _ = write_losses(&mut part, ledger);
-        handed_over.add(&part.output.kept());
+        handed_over.add(&part.kept());
         match &mut self.maker {
             Maker::Here(series) => series.close(*part),
             Maker::Ahead(relay) => relay.close(part),
@@ -230,8 +234,10 @@ impl Files {
 }
 
 fn write_losses(part: &mut Part, ledger: &mut Ledger) -> Result<(), Refusal> {
-    while let Some(loss) = ledger.take() {
-        part.output.loss(&loss)?;
+    while let Some(loss) = ledger.oldest() {
+        part.output.loss(loss)?;
+        // Taken only now: a file that fails here leaves it for the next.
+        ledger.take();
     }
     Ok(())
 }
@@ -275,11 +281,14 @@ mod tests {
     use super::*;
     use crate::frame::FrameMeta;
     use crate::ledger::{Cause, Loss};
+    use crate::recording::memory::MemoryStore;
     use crate::recording::names::Names;
     use crate::recording::retention::Limits;
-    use crate::recording::{Directory, Reader, SessionHeader, WriterSettings};
+    use crate::recording::store::PageStore;
+    use crate::recording::{Directory, Reader, SessionHeader, SyncPolicy, Writer, WriterSettings, geometry};
     use crate::results::Results;
     use crate::source::SourceInfo;
+    use crate::time::WallTime;
     use crate::timeline::Timeline;
 
     /// Files in `path` whose first one answers with what is `scripted`.
@@ -290,6 +299,7 @@ mod tests {
             codec: Codec::Kinora,
             limits: Limits { min_free: 0, ..Limits::default() },
             directory: Arc::new(Directory::open(path).unwrap()),
+            pages: None,
         };
         let header = SessionHeader::from_source(&SourceInfo::new("test"), ClockPair::default(), [1; 16]);
         let series = Series::new(plan, header, WriterSettings::tiny(), true);
@@ -302,19 +312,14 @@ mod tests {
         Refusal::NextFile(Ended { frames, durable: Some(durable), reason: StoreError::Sync { errno: 5 } })
     }
 
+    fn headless<'a>(meta: &'a FrameMeta, results: &'a Results) -> Frame<'a> {
+        Frame { meta, results, pixels: None, jpeg: None, side: &[], sensor: &[], labels: None, losses: &[] }
+    }
+
     fn add(files: &mut Files, sequence: u64, ledger: &mut Ledger) -> Result<(), Refusal> {
         let meta = FrameMeta { sequence, ..FrameMeta::new() };
         let results = Results::new();
-        let frame = Frame {
-            meta: &meta,
-            results: &results,
-            pixels: None,
-            jpeg: None,
-            side: &[],
-            sensor: &[],
-            labels: None,
-            losses: &[],
-        };
+        let frame = headless(&meta, &results);
         files.add(&frame, ClockPair::default(), ledger, &mut Kept::default())
     }
 
@@ -347,6 +352,48 @@ mod tests {
         assert_eq!(add(&mut files, 3, &mut ledger), Err(Refusal::End(ended)));
         files.close_current(&mut ledger, &mut Kept::default());
         assert!(matches!(add(&mut files, 4, &mut ledger), Err(Refusal::End(_))));
+    }
+
+    /// Files in `path` whose first one lies on a disk that confirms only the front: each further sync fails.
+    fn files_on_a_failing_disk(path: &Path, sync: SyncPolicy) -> Files {
+        let mut files = files(path, vec![]);
+        let header = SessionHeader::from_source(&SourceInfo::new("test"), ClockPair::default(), [1; 16]);
+        let geometry = geometry(&header, &WriterSettings::tiny()).unwrap();
+        let mut store = MemoryStore::new(&geometry);
+        store.syncs_left = 1;
+        let store: Box<dyn PageStore + Send> = Box::new(store);
+        let writer = Writer::with_store(store, geometry, &header, sync).unwrap();
+        files.current.as_mut().unwrap().output = Output::Paged(Box::new(writer));
+        files
+    }
+
+    #[test]
+    fn a_frame_in_doubt_that_goes_into_the_next_file_counts_once() {
+        let top = tempfile::tempdir().unwrap();
+        let mut files = files_on_a_failing_disk(top.path(), SyncPolicy::EveryFrame);
+        let (mut ledger, mut handed_over) = (Ledger::new(), Kept::default());
+        let (meta, results) = (FrameMeta::new(), Results::new());
+        assert_eq!(files.add(&headless(&meta, &results), ClockPair::default(), &mut ledger, &mut handed_over), Ok(()));
+        handed_over.add(&files.kept());
+        assert_eq!(handed_over.frames, 1);
+        let closed = files.finish(&mut ledger).unwrap();
+        assert_eq!((closed.kept.frames, closed.paths.len()), (1, 2));
+    }
+
+    #[test]
+    fn a_loss_that_a_failed_file_did_not_take_is_in_the_next() {
+        let top = tempfile::tempdir().unwrap();
+        let mut files = files_on_a_failing_disk(top.path(), SyncPolicy::Every(Span::from_ms(1)));
+        let mut ledger = Ledger::new();
+        let later = ClockPair { monotonic: Timestamp::from_ns(5_000_000), wall: WallTime::from_utc_ns(5_000_000) };
+        assert_eq!(add(&mut files, 0, &mut ledger), Ok(()));
+        files.tick(later).unwrap();
+        ledger.add(Loss::one(Cause::RingFull, 1, later.monotonic));
+        assert_eq!(add(&mut files, 2, &mut ledger), Ok(()));
+        assert_eq!(ledger.oldest(), None);
+        files.finish(&mut ledger).unwrap();
+        let losses = Reader::open(top.path().join("a_0001.kinora")).unwrap().losses().unwrap();
+        assert_eq!(losses.iter().map(|(_, loss)| loss.first_sequence).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
+use super::format::Geometry;
 use super::room::NoRoom;
 
 /// Why the pages cannot take more, or can no longer be trusted.
@@ -117,6 +119,50 @@ pub trait PageStore {
 
 /// A store that is only lent: whoever lends it can look at it when the recording is closed.
 impl<S: PageStore> PageStore for &mut S {
+    fn reach(&mut self, end: u64) -> Result<(), StoreError> {
+        (**self).reach(end)
+    }
+
+    fn area(&mut self, offset: u64, len: usize) -> &mut [u8] {
+        (**self).area(offset, len)
+    }
+
+    fn publish(&mut self, committed: u64, frames: u64, durable: u64) {
+        (**self).publish(committed, frames, durable);
+    }
+
+    fn sync_start(&mut self, end: u64) {
+        (**self).sync_start(end);
+    }
+
+    fn sync_wait(&mut self, end: u64) -> Result<(), StoreError> {
+        (**self).sync_wait(end)
+    }
+
+    fn synced(&mut self) -> Result<u64, StoreError> {
+        (**self).synced()
+    }
+
+    fn close(&mut self, end: u64) -> Result<(), StoreError> {
+        (**self).close(end)
+    }
+
+    fn counts(&self) -> StoreCounts {
+        (**self).counts()
+    }
+}
+
+/// Makes the pages of a recorder's files in place of the file system, so that a test can have the real recorder write to a disk
+/// that is slow, full, or fails.
+pub trait Pages: Send + Sync {
+    /// Pages for the file at `path`, their front written and durable.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    fn create(&self, path: &Path, geometry: &Geometry) -> Result<Box<dyn PageStore + Send>, StoreError>;
+}
+
+impl PageStore for Box<dyn PageStore + Send> {
     fn reach(&mut self, end: u64) -> Result<(), StoreError> {
         (**self).reach(end)
     }

@@ -1,0 +1,223 @@
+//! A camera that does what cameras do wrong, and says to the judge what it did.
+
+use std::sync::{Arc, Mutex};
+
+use kinora::frame::{PictureInfo, PixelFormat};
+use kinora::slot::Slot;
+use kinora::source::{Filled, Source, SourceError, SourceInfo};
+use kinora::{Cause, Clock, ClockPair, Loss, ManualClock, ResultKind, Span, Timestamp};
+
+use super::chance::Chance;
+
+pub const FRAME_TIME: Span = Span::from_ns(33_333_333);
+const WIDTH: u32 = 48;
+const HEIGHT: u32 = 16;
+
+/// A frame that was delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub sequence: u64,
+    pub captured_at: Timestamp,
+    /// Rows of its picture, and the value of every pixel.
+    pub rows: u32,
+    pub value: u8,
+}
+
+impl Sent {
+    /// The class that its only result has.
+    pub fn class(&self) -> i32 {
+        (self.sequence as i32) ^ i32::from(self.value)
+    }
+}
+
+/// What the camera did since it was started.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub sent: Vec<Sent>,
+    /// Frames that never reached the engine, by cause: what its ledger has to say.
+    pub lost: [u64; Cause::ALL.len()],
+    /// The newest sequence number that the engine knows of.
+    newest: Option<u64>,
+    /// Frames that may be delivered before the next look.
+    pub allowed: u64,
+    pub ended: bool,
+    pub gone: bool,
+}
+
+impl Told {
+    /// Frames made: delivered, lost on the way, or skipped and noticed.
+    pub fn made(&self) -> u64 {
+        self.sent.len() as u64 + self.lost.iter().sum::<u64>()
+    }
+
+    fn noticed(&mut self, first: u64, last: u64) {
+        if let Some(newest) = self.newest {
+            self.lost[usize::from(Cause::SourceGap.code()) - 1] += first.saturating_sub(newest).saturating_sub(1);
+        }
+        let _ = last;
+    }
+}
+
+/// How often which trouble comes: once in so many frames; 0 is never.
+#[derive(Clone, Copy, Debug)]
+pub struct Troubles {
+    pub late: u64,
+    pub early: u64,
+    pub duplicate: u64,
+    pub skipped: u64,
+    pub too_big: u64,
+    pub smaller: u64,
+    pub corrupt: u64,
+    pub stall: u64,
+    pub restart: u64,
+    pub clock_stands: u64,
+    pub gone: u64,
+}
+
+impl Troubles {
+    pub fn draw(chance: &mut Chance) -> Self {
+        let mut rate = |often: u64| if chance.once_in(3) { 2 + chance.below(often) } else { 0 };
+        Self {
+            late: rate(20),
+            early: rate(20),
+            duplicate: rate(30),
+            skipped: rate(20),
+            too_big: rate(40),
+            smaller: rate(20),
+            corrupt: rate(30),
+            stall: rate(60),
+            restart: rate(80),
+            clock_stands: rate(10),
+            gone: rate(300),
+        }
+    }
+}
+
+pub struct Camera {
+    info: SourceInfo,
+    clock: Arc<ManualClock>,
+    chance: Chance,
+    troubles: Troubles,
+    told: Arc<Mutex<Told>>,
+    next: u64,
+    due_at: Timestamp,
+    /// Looks that bring nothing yet, and frames that are lost by then.
+    stalled: Option<(u64, u64)>,
+    frames: u64,
+    frames_max: u64,
+}
+
+impl Camera {
+    pub fn new(clock: Arc<ManualClock>, mut chance: Chance, told: Arc<Mutex<Told>>) -> Self {
+        let mut info = SourceInfo::new("simulated");
+        info.picture = Some(PictureInfo::packed(PixelFormat::Grey, WIDTH, HEIGHT));
+        info.live = !chance.once_in(4);
+        let frames_max = 20 + chance.below(180);
+        let (troubles, next) = (Troubles::draw(&mut chance), chance.below(3) * chance.below(1 << 40));
+        let due_at = clock.now();
+        Self { info, clock, chance, troubles, told, next, due_at, stalled: None, frames: 0, frames_max }
+    }
+
+    fn strikes(&mut self, once_in: u64) -> bool {
+        once_in > 0 && self.chance.once_in(once_in)
+    }
+
+    fn lose(&mut self, told: &mut Told, cause: Cause, count: u64) -> Filled {
+        let (first, now) = (self.next, self.clock.now());
+        let last = first + count - 1;
+        told.noticed(first, last);
+        told.lost[usize::from(cause.code()) - 1] += count;
+        told.newest = Some(told.newest.map_or(last, |newest| newest.max(last)));
+        self.next = last + 1;
+        Filled::Lost(Loss::run(cause, first, count, now, now))
+    }
+
+    fn deliver(&mut self, told: &mut Told, slot: &mut Slot, sent: Sent) -> Filled {
+        let info = PictureInfo::packed(PixelFormat::Grey, WIDTH, sent.rows);
+        slot.pixels_mut(info).expect("the slot was made for it").fill(sent.value);
+        slot.meta.sequence = sent.sequence;
+        slot.meta.captured_at = sent.captured_at;
+        slot.meta.captured_wall = self.clock.pair().wall_of(sent.captured_at);
+        slot.results.begin(ResultKind::Classifications);
+        slot.results.push_classification(0.5, sent.class()).expect("room for one");
+        told.noticed(sent.sequence, sent.sequence);
+        told.newest = Some(sent.sequence);
+        told.sent.push(sent);
+        told.allowed -= 1;
+        self.frames += 1;
+        Filled::Frame
+    }
+}
+
+impl Source for Camera {
+    fn describe(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn start(&mut self, _: ClockPair) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn fill(&mut self, slot: &mut Slot, _: Span) -> Result<Filled, SourceError> {
+        let told = Arc::clone(&self.told);
+        let told = &mut *told.lock().unwrap();
+        if told.allowed == 0 {
+            // The look of this step is over: a moment passes, so that the engine gives control back.
+            self.clock.advance(Span::from_ns(1));
+            return Ok(Filled::Nothing);
+        }
+        if let Some((looks, lost)) = self.stalled {
+            self.clock.advance(Span::from_ms(100));
+            self.stalled = (looks > 0).then(|| (looks - 1, lost));
+            told.allowed -= 1;
+            return Ok(if looks > 0 { Filled::Nothing } else { self.lose(told, Cause::SourceStalled, lost) });
+        }
+        if self.frames >= self.frames_max {
+            told.ended = true;
+            return Ok(Filled::End);
+        }
+        let troubles = self.troubles;
+        if self.strikes(troubles.gone) {
+            (told.ended, told.gone) = (true, true);
+            return Err(SourceError::Gone("simulated".into()));
+        }
+        if self.strikes(troubles.stall) {
+            // Up to ten minutes, seldom.
+            let looks = if self.chance.once_in(10) { 6_000 } else { self.chance.below(40) };
+            self.stalled = Some((looks.min(400), 1 + looks * 3));
+            self.clock.advance(Span::from_ms(100 * (looks - looks.min(400)) as i64));
+        }
+        if self.strikes(troubles.restart) {
+            self.next = self.chance.below(10);
+        }
+        if !self.strikes(troubles.clock_stands) {
+            self.due_at = self.due_at.max(self.clock.now() - FRAME_TIME) + FRAME_TIME;
+            self.clock.sleep_until(self.due_at);
+        }
+        if self.strikes(troubles.late) {
+            self.clock.advance(Span::from_ms(self.chance.between(1, 400)));
+        }
+        if self.strikes(troubles.skipped) {
+            self.next += if self.chance.once_in(20) { self.chance.below(1 << 33) } else { 1 + self.chance.below(9) };
+        }
+        if self.strikes(troubles.corrupt) {
+            told.allowed -= 1;
+            let count = 1 + self.chance.below(3);
+            return Ok(self.lose(told, Cause::Corrupt, count));
+        }
+        if self.strikes(troubles.too_big) {
+            let info = PictureInfo::packed(PixelFormat::Grey, WIDTH, HEIGHT * 4);
+            assert!(slot.pixels_mut(info).is_err(), "the slot took a picture that it was not made for");
+            told.allowed -= 1;
+            return Ok(self.lose(told, Cause::TooBig, 1));
+        }
+        let again = told.sent.last().copied().filter(|_| self.strikes(troubles.duplicate));
+        let rows = if self.strikes(troubles.smaller) { 1 + self.chance.below(HEIGHT.into()) as u32 } else { HEIGHT };
+        let early = if self.strikes(troubles.early) { Span::from_ms(self.chance.between(1, 90)) } else { Span::ZERO };
+        let fresh =
+            Sent { sequence: self.next, captured_at: self.clock.now() - early, rows, value: self.chance.word() as u8 };
+        let sent = again.unwrap_or(fresh);
+        self.next = self.next.max(sent.sequence + 1);
+        Ok(self.deliver(told, slot, sent))
+    }
+}

@@ -10,7 +10,7 @@ fn main() -> kinora::Result<()> {
     let source = kinora::open_source(&arguments.next().unwrap_or_else(|| "auto".into()))?;
     let directory = arguments.next().unwrap_or_else(|| "clips".into());
     let mut session = Session::builder().source(source).window_seconds(30).clips(directory).start()?;
-    let mut tap = session.frames(Policy::Latest)?;
+    let mut tap = session.frames(Policy::Latest);
     let mut were_two = false;
     while let Some(f) = tap.next()? {
         let are_two = (f.detections().label("person") & f.detections().above(0.6)).count() >= 2;

@@ -117,7 +117,7 @@ pub const BOARDS: [Board; 3] = [
         size: (1920, 1080),
         encoders: 3,
         replay_frames: 300,
-        history: Span::from_s(20),
+        history: Span::from_s(15),
     },
 ];
 
@@ -134,7 +134,7 @@ impl Board {
         Settings { encoders: self.encoders, ..Settings::default() }
     }
 
-    /// Everything at once: a recording, a tap for a loop over every frame, the replay window and the history of clips.
+    /// Everything at once: a recording, the replay window with its tap, and the history of clips.
     ///
     /// # Errors
     /// As [`recording`].
@@ -142,7 +142,7 @@ impl Board {
         let (info, settings) = (self.camera(), self.settings());
         let limits = ReplayLimits { capacity: self.replay_frames, picture: self.size, ..ReplayLimits::default() };
         let mut regions = recording(&info, &settings)?;
-        regions.push(tap(&info, &settings, true)?);
+        regions.push(replay_tap(&info, &settings)?);
         regions.extend(replay(&limits, 80));
         let history = ClipSettings { history: self.history, ..ClipSettings::new("clips") };
         regions.extend(clips(&info, &history));
@@ -186,6 +186,21 @@ pub fn tap(info: &SourceInfo, settings: &Settings, every: bool) -> Result<Region
         bytes_each: sizes.total() as u64,
         why: format!("copies of frames for one loop of the caller's, at most {TAPS_MAX} of them"),
         when_full: "frames are skipped for that loop, and counted; the recording has them",
+    })
+}
+
+/// The row of the tap between a session and `kinora replay` (with clips or a recording besides): as many copies as the ring
+/// has slots, so that the picture may be as late as the disk.
+///
+/// # Errors
+/// A setting is out of its range, or the source's pictures are.
+pub fn replay_tap(info: &SourceInfo, settings: &Settings) -> Result<Region> {
+    Ok(Region {
+        region: "replay: tap",
+        count: settings.slots(info, settings.encoders_for(info)) as u64,
+        why: "copies of frames on their way from the session to the replay, as many as there are slots".into(),
+        when_full: "frames are skipped for the replay, and counted; recording and clips have them",
+        ..tap(info, settings, true)?
     })
 }
 

@@ -232,6 +232,10 @@ fn wrong_arguments_are_refused_with_exit_code_2() {
         (vec!["--speed", "fast"], "no speed"),
         (vec!["--default-output", "black"], "PassThrough"),
         (vec!["--output", "fd:1"], "--control"),
+        (vec!["--window", "30"], "64MiB"),
+        (vec!["--window", "0s"], "above zero"),
+        (vec!["--window", "1MiB,2MiB"], "two sizes"),
+        (vec!["--window", "1s,2m"], "two times"),
     ] {
         let output = replay(&arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
@@ -245,6 +249,169 @@ fn wrong_arguments_are_refused_with_exit_code_2() {
     let long = replay(&clips).output().unwrap();
     assert_eq!(long.status.code(), Some(1));
     assert!(text(&long.stderr).contains("at most --pre"), "{}", text(&long.stderr));
+}
+
+#[test]
+fn the_window_is_bounded_by_bytes_and_by_seconds() {
+    for bound in ["40KiB", "200ms", "40kB,1h"] {
+        let mut child = replay(&["--autostart", "--window", bound]).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        for line in [
+            r#"{"wait":{"FrameBufferFull":true},"timeout":"60s"}"#,
+            r#"{"command":"CommandStop"}"#,
+            r#"{"get":"status"}"#,
+        ] {
+            writeln!(input, "{line}").unwrap();
+        }
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        let status: Value = serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
+        let of = |key: &str| status["result"][key].as_u64().unwrap();
+        assert!((1..100).contains(&of("NumberOfFramesInStorage")), "{bound}: {status}");
+        assert!(bound == "200ms" || of("FramesMemoryBytes") <= 40 << 10, "{bound}: {status}");
+        assert!(of("FramesMemoryBytes") < of("ArenaBytes"));
+    }
+}
+
+#[test]
+fn the_output_recording_carries_the_source_and_its_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let [out, all] = ["out.kinora", "all"].map(|name| folder.path().join(name));
+    let options = ["--output", out.to_str().unwrap(), "--out", all.to_str().unwrap()];
+    let mut child = replay(&options).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, r#"{{"get":"status"}}"#).unwrap();
+    drop(input);
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    let all = std::fs::read_dir(&all).unwrap().next().unwrap().unwrap().path();
+    let [shown, recorded] = [&out, &all].map(|file| {
+        let info = Command::new(KINORA).args(["info", "--json"]).arg(file).output().unwrap();
+        serde_json::from_slice::<Value>(&info.stdout).unwrap()
+    });
+    for key in ["source", "network", "labels"] {
+        assert!(!shown[key].is_null(), "{key}: {shown}");
+        assert_eq!(shown[key], recorded[key], "{key}: {shown}");
+    }
+    assert!(shown["source"].as_str().unwrap().contains("virtual"), "{shown}");
+}
+
+/// A session with a panel on a terminal of its own, that `script` makes, and a socket beside to see what became of the keys.
+struct OnTerminal {
+    session: Child,
+    socket: std::path::PathBuf,
+}
+
+impl OnTerminal {
+    fn start(folder: &Path, arguments: &str) -> Self {
+        let socket = folder.join("s");
+        let line = format!(
+            "{KINORA} replay --source virtual:seed=7 --size 160x120 --fps 60 --control {} {arguments}",
+            socket.display()
+        );
+        let mut script = Command::new("script");
+        script.args(["-q", "-e", "-c", &line]).arg(folder.join("typescript"));
+        let session = script.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !ctl(&socket, &["status"]).status.success() {
+            assert!(Instant::now() < deadline, "the session does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { session, socket }
+    }
+
+    fn press(&mut self, keys: &str) {
+        let input = self.session.stdin.as_mut().unwrap();
+        input.write_all(keys.as_bytes()).and_then(|()| input.flush()).unwrap();
+    }
+
+    /// Waits until a read-out has a value.
+    fn reads(&self, expected: &str) {
+        let waited = ctl(&self.socket, &["wait", expected, "--timeout", "30s"]);
+        let status = || text(&ctl(&self.socket, &["status"]).stdout);
+        assert!(waited.status.success(), "{expected}: {}\n{}", text(&waited.stderr), status());
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        text(&ctl(&self.socket, &["get", name]).stdout).trim().parse().unwrap()
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        let _ = self.session.kill();
+        let _ = self.session.wait();
+    }
+}
+
+#[test]
+fn keys_on_a_terminal_do_what_they_do_in_play() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no `script` to make a terminal");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = OnTerminal::start(folder.path(), "--max-frames 40");
+    // Nothing is replayed: the freeze is refused, and the set speed stays.
+    session.press("f");
+    session.press("r");
+    session.reads("PlaybackState=Recording");
+    session.press("f");
+    session.reads("FrameBufferFull=true");
+    assert_eq!(text(&ctl(&session.socket, &["get", "PlaybackSpeed"]).stdout).trim(), "100%");
+    session.reads("PlaybackState=Recording");
+
+    session.press("lp");
+    session.reads("Loop=true");
+    session.reads("PlaybackState=Playback");
+    session.press("f");
+    session.reads("Paused=true");
+    assert_eq!(text(&ctl(&session.socket, &["get", "PlaybackSpeed"]).stdout).trim(), "100%");
+    session.press("\x1b[H");
+    session.reads("PlaybackCurrentFrame=1");
+    session.press("\x1b[C");
+    session.reads("PlaybackCurrentFrame=2");
+    session.press("\x1b[1;2C");
+    session.reads("PlaybackCurrentFrame=12");
+    session.press("i");
+    session.reads("MarkIn=true");
+    session.press("\x1b[1;2D");
+    session.reads("PlaybackCurrentFrame=2");
+    session.press("\x1b[D");
+    session.reads("PlaybackCurrentFrame=1");
+    session.press("\x1b[F");
+    session.reads("PlaybackCurrentFrame=40");
+    session.press("\x1b[H");
+    session.reads("PlaybackCurrentFrame=12");
+    session.press("c");
+    session.reads("MarkIn=false");
+
+    session.press("\x1b[A");
+    session.reads("PlaybackSpeed=200%");
+    session.press("\x1b[B");
+    session.reads("PlaybackSpeed=100%");
+    session.press("-");
+    session.reads("PlaybackSpeed=-100%");
+    session.press("4");
+    session.reads("PlaybackSpeed=25%");
+    session.press(" ");
+    session.reads("Paused=false");
+    session.press(" \x1b[D");
+    session.reads("Paused=true");
+    let held = session.number("PlaybackCurrentFrame");
+    session.press("m?l");
+    session.reads("Loop=false");
+    assert_eq!(session.number("PlaybackCurrentFrame"), held);
+    session.press("?s");
+    session.reads("PlaybackState=Stopped");
+    session.press("?");
+    session.reads("PlaybackState=Stopped");
+    session.press("q");
+    assert!(session.session.wait().unwrap().success());
+    let shown = std::fs::read(folder.path().join("typescript")).unwrap();
+    let shown = text(&shown);
+    assert!(shown.contains("first, last frame"), "the list of keys");
+    assert!(shown.contains("start playback first") && shown.contains("start with --out DIR"), "{shown}");
 }
 
 #[test]

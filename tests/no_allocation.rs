@@ -112,7 +112,7 @@ fn watch(what: &str, sink: impl FrameSink + 'static, frame_rate: u32) -> u64 {
     let source = open_source(&format!("virtual:size=64x48,fps={frame_rate}")).unwrap();
     let builder = Session::builder().source(source).settings(settings).recorder(sink);
     let mut session = builder.start().unwrap();
-    let mut taps = [Policy::Every, Policy::Latest].map(|policy| session.frames(policy).unwrap());
+    let mut taps = [Policy::Every, Policy::Latest].map(|policy| session.frames(policy));
     wait_for(&session, 100);
     let begun = session.status().captured;
     ARMED.store(true, Ordering::SeqCst);

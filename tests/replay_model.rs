@@ -39,6 +39,8 @@ struct Replay {
     anchor: usize,
     ticks: i64,
     current: usize,
+    first: usize,
+    next_first: usize,
     stop: usize,
     speed: Speed,
     begun: bool,
@@ -63,6 +65,7 @@ struct Model {
     speed: Speed,
     black_when_idle: bool,
     record_after: bool,
+    looped: bool,
     start: End,
     stop: End,
     shown: Option<u64>,
@@ -80,6 +83,7 @@ impl Model {
             speed: Speed::NORMAL,
             black_when_idle: false,
             record_after: false,
+            looped: false,
             start: End::Full,
             stop: End::Full,
             shown: None,
@@ -131,7 +135,9 @@ impl Model {
         let frames = self.frames.iter().copied().collect();
         let (anchor, current, stop, speed) = (first, first, last, self.speed);
         self.recording = false;
-        self.replay = Some(Replay { frames, anchor, ticks: 0, current, stop, speed, begun: false, paused: false });
+        let (begun, paused) = (false, false);
+        let next_first = first;
+        self.replay = Some(Replay { frames, anchor, ticks: 0, current, first, next_first, stop, speed, begun, paused });
         true
     }
 
@@ -163,11 +169,39 @@ impl Model {
                 let Some(mark) = playing.or(newest) else { return false };
                 if command == Command::MarkIn {
                     self.start = End::Mark(mark);
+                    self.move_start();
                 } else {
                     self.stop = End::Mark(mark);
                     self.move_stop();
                 }
             }
+            Request::Command(Command::ClearMarks) => {
+                (self.start, self.stop) = (End::Full, End::Full);
+                self.move_start();
+                self.move_stop();
+            }
+            Request::Command(Command::Step(by)) => match &mut self.replay {
+                Some(replay) => {
+                    replay.paused = true;
+                    if replay.first <= replay.stop {
+                        let wanted = replay.current as i64 + i64::from(by);
+                        replay.go_to(wanted.clamp(replay.first as i64, replay.stop as i64) as usize);
+                    }
+                }
+                None => return false,
+            },
+            Request::Command(Command::Home) => match &mut self.replay {
+                Some(replay) if replay.next_first <= replay.stop => {
+                    replay.first = replay.next_first;
+                    replay.go_to(replay.first);
+                }
+                _ => return false,
+            },
+            Request::Command(Command::End) => match &mut self.replay {
+                Some(replay) if replay.first <= replay.stop => replay.go_to(replay.stop),
+                _ => return false,
+            },
+            Request::Set(Setting::Loop(on)) => self.looped = on,
             Request::Set(Setting::MaxFramesInMemory(n)) => {
                 if !(1..=i64::from(CAPACITY)).contains(&n) {
                     return false;
@@ -191,6 +225,7 @@ impl Model {
                     return false;
                 }
                 self.start = if n == 0 { End::Full } else { End::Number(n as u64) };
+                self.move_start();
             }
             Request::Set(Setting::PlaybackStopFrame(n)) => {
                 if n < 0 {
@@ -204,6 +239,14 @@ impl Model {
             other => unreachable!("{other:?} is not generated"),
         }
         true
+    }
+
+    /// A new start counts when the replay begins again.
+    fn move_start(&mut self) {
+        let first = self.clamp(self.number(self.start, 1));
+        if let Some(replay) = &mut self.replay {
+            replay.next_first = first;
+        }
     }
 
     /// A new stop counts at once.
@@ -223,10 +266,17 @@ impl Model {
             replay.ticks += 1;
             let (n, d) = (i64::from(replay.speed.numerator()), i64::from(replay.speed.denominator()));
             let next = replay.anchor + (replay.ticks * n / d) as usize;
-            if next > replay.stop && next != replay.current {
+            let over = next > replay.stop && next != replay.current;
+            if over && !(self.looped && replay.next_first <= replay.stop) {
                 return None;
             }
-            replay.current = next;
+            if over {
+                replay.first = replay.next_first;
+                replay.go_to(replay.first);
+                replay.begun = true;
+            } else {
+                replay.current = next;
+            }
         }
         let frame = replay.frames[replay.current];
         self.shown = Some(frame);
@@ -261,6 +311,13 @@ impl Model {
             None if self.recording => State::Recording,
             None => State::Stopped,
         }
+    }
+}
+
+impl Replay {
+    /// The next tick shows this frame, and the speed counts from it.
+    fn go_to(&mut self, frame: usize) {
+        (self.anchor, self.ticks, self.current, self.begun) = (frame, 0, frame, false);
     }
 }
 
@@ -333,6 +390,13 @@ fn request() -> impl Strategy<Value = Request> {
         Command::Resume,
         Command::MarkIn,
         Command::MarkOut,
+        Command::ClearMarks,
+        Command::Step(1),
+        Command::Step(-1),
+        Command::Step(3),
+        Command::Step(-10),
+        Command::Home,
+        Command::End,
     ]);
     let speed = prop::sample::select(vec![(1, 1), (1, 2), (1, 3), (2, 3), (0, 1), (3, 2), (4, 1)])
         .prop_map(|(n, d)| Setting::PlaybackSpeed(Speed::new(n, d).unwrap()));
@@ -341,6 +405,7 @@ fn request() -> impl Strategy<Value = Request> {
         (-1..16_i64).prop_map(Setting::PlaybackStartFrame),
         (-1..16_i64).prop_map(Setting::PlaybackStopFrame),
         any::<bool>().prop_map(Setting::StartRecordingAfterPlayback),
+        any::<bool>().prop_map(Setting::Loop),
         prop::sample::select(vec![DefaultOutput::PassThrough, DefaultOutput::None]).prop_map(Setting::DefaultOutput),
         speed,
     ];

@@ -199,7 +199,7 @@ fn wall(at: Timestamp) -> WallTime {
 }
 
 fn command(argument: u8) -> Command {
-    match argument % 9 {
+    match argument % 13 {
         0 => Command::StartRecording,
         1 => Command::StartPlayback,
         2 => Command::Stop,
@@ -208,7 +208,11 @@ fn command(argument: u8) -> Command {
         5 => Command::Pause,
         6 => Command::Resume,
         7 => Command::MarkIn,
-        _ => Command::MarkOut,
+        8 => Command::MarkOut,
+        9 => Command::ClearMarks,
+        10 => Command::Home,
+        11 => Command::End,
+        _ => Command::Step(i32::from(argument) / 13 - 9),
     }
 }
 
@@ -216,7 +220,8 @@ fn switch(argument: u8) -> Setting {
     let on = argument & 1 == 1;
     match argument >> 1 & 7 {
         0 => Setting::AutostartRecording(on),
-        1 | 2 => Setting::StartRecordingAfterPlayback(on),
+        1 => Setting::StartRecordingAfterPlayback(on),
+        2 => Setting::Loop(on),
         3 => Setting::Pacing(if on { ReplayPacing::Recorded } else { ReplayPacing::Tick }),
         4 | 5 => Setting::DefaultOutput(if on { DefaultOutput::None } else { DefaultOutput::PassThrough }),
         _ => Setting::Enabled(on),

@@ -304,8 +304,8 @@ pub struct ReplayArgs {
     /// Bytes promised to each frame of the window [default: by size and quality]
     #[arg(long, value_name = "SIZE")]
     pub frame_bytes: Option<String>,
-    /// Keep at most this much time in the window
-    #[arg(long, value_name = "TIME")]
+    /// Keep at most this much in the window: a time (30s), a size (64MiB), or both (30s,64MiB)
+    #[arg(long, value_name = "TIME|SIZE")]
     pub window: Option<String>,
     /// Speed of replays: 1/2, 50%, 0 freezes, -1 plays backwards
     #[arg(long, value_name = "SPEED", default_value = "1", allow_hyphen_values = true)]
@@ -405,6 +405,18 @@ pub enum CtlAsk {
     MarkIn,
     /// Make it the last
     MarkOut,
+    /// Play all frames again
+    ClearMarks,
+    /// Hold the replay and show another frame
+    Step {
+        /// So many further on; negative: back
+        #[arg(default_value_t = 1, allow_negative_numbers = true)]
+        frames: i32,
+    },
+    /// Show the first frame of the replay and go on from there
+    Home,
+    /// Show the last frame of the replay
+    End,
     /// Play what was recorded between two times, such as 2025-06-14T12:32:07.5+02:00
     PlayBetween {
         /// Of the first frame, at the earliest

@@ -436,6 +436,7 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
             return Err(format!("--{key} is about clips; give their directory, too: --clips DIR"));
         }
     }
+    let (span_max, bytes_max) = settings.get("window", window)?.unwrap_or_default();
     for rule in &rules {
         kinora::trigger::Rule::parse(rule).map_err(|error| format!("--trigger {rule:?}, {error}"))?;
     }
@@ -445,7 +446,8 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         settings: replay_settings,
         capacity: max_frames.unwrap_or(ReplayLimits::default().capacity),
         frame_bytes: settings.get("frame-bytes", |text| at_least(text, 1 << 10))?.map(|bytes| bytes as usize),
-        span_max: settings.get("window", positive_span)?,
+        span_max,
+        bytes_max,
         rules,
         pre: settings.need("pre", units::span)?,
         post: settings.need("post", units::span)?,
@@ -459,6 +461,30 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         control: settings.get("control", |text| Ok(PathBuf::from(text)))?,
         name: settings.need("name", |text| Ok(text.to_owned()))?,
     })
+}
+
+/// `30s`, `64MiB`, or both with a comma between, in any order.
+fn window(text: &str) -> Result<(Option<Span>, Option<u64>), String> {
+    let (mut span_max, mut bytes_max) = (None, None);
+    for part in text.split(',').map(str::trim) {
+        if let Ok(span) = positive_span(part) {
+            if span_max.replace(span).is_some() {
+                return Err(format!("`{text}` has two times; write one, and a size if you like: 30s,64MiB"));
+            }
+            continue;
+        }
+        // Without a unit nobody knows what was meant.
+        let bytes = if part.ends_with(|c: char| c.is_ascii_digit()) { None } else { units::bytes(part).ok() };
+        let Some(bytes) = bytes.filter(|&bytes| bytes >= 1 << 10) else {
+            return Err(format!(
+                "`{part}` is neither a time above zero nor a size of 1 KiB or more; write 30s, 64MiB, or both: 30s,64MiB"
+            ));
+        };
+        if bytes_max.replace(bytes).is_some() {
+            return Err(format!("`{text}` has two sizes; write one, and a time if you like: 30s,64MiB"));
+        }
+    }
+    Ok((span_max, bytes_max))
 }
 
 fn replay_output(text: &str) -> Result<ReplayOutput, String> {
@@ -484,6 +510,10 @@ fn ctl(args: args::CtlArgs) -> Result<Ctl, String> {
         CtlAsk::Reset => command("ResetCmd"),
         CtlAsk::MarkIn => command("MarkIn"),
         CtlAsk::MarkOut => command("MarkOut"),
+        CtlAsk::ClearMarks => command("ClearMarks"),
+        CtlAsk::Step { frames } => json!({ "command": "Step", "frames": frames }),
+        CtlAsk::Home => command("Home"),
+        CtlAsk::End => command("End"),
         CtlAsk::PlayBetween { from, to } => json!({ "command": "StartPlaybackWindow", "from": from, "to": to }),
         CtlAsk::Save { last: Some(last), label, .. } => json!({ "save": { "last": last, "label": label } }),
         CtlAsk::Save { last: None, label, marks } => json!({ "save": { "label": label, "marks": marks } }),

@@ -46,6 +46,9 @@ pub fn run(
         let limits = ReplayLimits { capacity, picture, frame_bytes, ..ReplayLimits::default() };
         regions.extend(budget::replay(&limits, engine.quality));
     }
+    if replay_frames.is_some() && clip_history.is_some() {
+        regions.push(budget::replay_tap(&info, &settings)?);
+    }
     if let Some(history) = clip_history {
         let mut clips = ClipSettings { history, frame_bytes, ..ClipSettings::new("clips") };
         clips.frame_bytes = settings.clip_frame_bytes(&clips, &info);

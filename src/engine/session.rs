@@ -1,5 +1,6 @@
 //! A source and a recorder in threads of their own.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +17,7 @@ use super::sink_stage::{Nowhere, SinkEnding, SinkStage, Wishes};
 use super::sink_thread::SinkThread;
 use super::status::{SessionStatus, SinkCells};
 use super::stream::Policy;
-use super::tap::{Tap, TapIn, tap};
+use super::tap::{Tap, TapIn, TapPlan, tap};
 use super::threads;
 use crate::clips::{ClipControl, ClipSettings, ClipSink};
 use crate::error::{Error, Result};
@@ -44,8 +45,8 @@ const STEPS_MAX: usize = 64;
 /// # fn main() -> kinora::Result<()> {
 /// let source = kinora::open_source("virtual:seed=7,size=64x48,frames=20,format=none,paced=false")?;
 /// // With `.recorder(...)` it would also be kept.
-/// let mut session = Session::builder().source(source).start()?;
-/// let mut tap = session.frames(Policy::Latest)?;
+/// let session = Session::builder().source(source).start()?;
+/// let mut tap = session.frames(Policy::Latest);
 /// while let Some(frame) = tap.next()? {
 ///     println!("{frame}");
 /// }
@@ -62,9 +63,9 @@ pub struct Session {
     slots: usize,
     cells: Arc<SinkCells>,
     shared: Arc<Shared>,
-    taps: Producer<Box<TapIn>>,
-    closed_taps: Consumer<Box<TapIn>>,
-    taps_out: usize,
+    taps: RefCell<Producer<Box<TapIn>>>,
+    closed_taps: RefCell<Consumer<Box<TapIn>>>,
+    taps_out: Cell<usize>,
     events: Producer<Event>,
     notes: Vec<String>,
     clips: Option<ClipControl>,
@@ -149,6 +150,21 @@ impl SessionBuilder {
     }
 
     /// Saves clips around events into `directory`; see [`Session::trigger`].
+    ///
+    /// ```no_run
+    /// # use kinora::prelude::*;
+    /// # fn main() -> kinora::Result<()> {
+    /// # let camera = kinora::open_source("auto")?;
+    /// let session = Session::builder().source(camera).window_seconds(30).clips("clips").start()?;
+    /// let mut tap = session.frames(Policy::Latest); // slow loops cost no footage
+    /// while let Some(f) = tap.next()? {
+    ///     if (f.detections().label("person") & f.detections().above(0.6)).count() >= 2 {
+    ///         session.trigger("two people", secs(5), secs(5))?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn clips(self, directory: impl Into<std::path::PathBuf>) -> Self {
         self.clip_settings(ClipSettings::new(directory))
@@ -226,7 +242,8 @@ impl Session {
             }
             Run::Threads(Threads::start(pump, circle(slots, encoders), stage, settings, &shared, &mut notes)?)
         };
-        Ok(Self { run, info, clock, sizes, slots, cells, shared, taps, closed_taps, taps_out: 0, events, notes, clips })
+        let (taps, closed_taps, taps_out) = (RefCell::new(taps), RefCell::new(closed_taps), Cell::new(0));
+        Ok(Self { run, info, clock, sizes, slots, cells, shared, taps, closed_taps, taps_out, events, notes, clips })
     }
 
     /// What the source delivers.
@@ -253,27 +270,34 @@ impl Session {
     }
 
     /// Lends the session's frames to a loop of the caller's, from now on. Makes the tap's slots: six for every frame, three
-    /// for the latest.
-    ///
-    /// # Errors
-    /// There are `TAPS_MAX` taps already.
-    pub fn frames(&mut self, policy: Policy) -> Result<Tap> {
-        while self.closed_taps.pop().is_ok() {
-            self.taps_out -= 1;
+    /// for the latest. Beyond `TAPS_MAX` taps at a time, the first [`Tap::next`] of the one too many says so.
+    pub fn frames(&self, policy: Policy) -> Tap {
+        self.tap(TapPlan::of(policy))
+    }
+
+    /// As [`frames`](Self::frames) with [`Policy::Every`], but with so many slots (at least 2): the loop may be so many frames
+    /// late, less the one that it has, before it misses any. As many as [`SessionStatus::slots`] bear what the recording
+    /// bears.
+    pub fn frames_ahead(&self, slots: usize) -> Tap {
+        self.tap(TapPlan::Every { slots: slots.max(2) })
+    }
+
+    fn tap(&self, plan: TapPlan) -> Tap {
+        let make =
+            |plan| tap(plan, &self.sizes, Arc::clone(&self.info), Arc::clone(&self.cells), Arc::clone(&self.clock));
+        while self.closed_taps.borrow_mut().pop().is_ok() {
+            self.taps_out.set(self.taps_out.get() - 1);
         }
-        if self.taps_out >= TAPS_MAX {
-            return Err(Error::Setting(format!("{TAPS_MAX} taps are in use; drop one of them first")));
+        if self.taps_out.get() >= TAPS_MAX {
+            let refusal = Error::Setting(format!("{TAPS_MAX} taps are in use; drop one of them first"));
+            return make(TapPlan::Every { slots: 0 }).1.refused(refusal);
         }
-        let (tap_in, tap) =
-            tap(policy, &self.sizes, Arc::clone(&self.info), Arc::clone(&self.cells), Arc::clone(&self.clock));
+        let (tap_in, tap) = make(plan);
         // In a session that has ended nobody takes it; the tap sees that by itself.
-        let _ = self.taps.push(Box::new(tap_in));
-        self.taps_out += 1;
+        let _ = self.taps.borrow_mut().push(Box::new(tap_in));
+        self.taps_out.set(self.taps_out.get() + 1);
         self.shared.sink_wake.notify();
-        if let Run::Steps(steps) = &mut self.run {
-            steps.stage.take_wishes();
-        }
-        Ok(tap)
+        tap
     }
 
     /// Marks this moment in the recording. Text beyond `EVENT_TEXT_BYTES_MAX` bytes is cut.

@@ -13,15 +13,34 @@ use super::newest::{NewestIn, NewestOut, newest};
 use super::shared::LOOK_UP;
 use super::status::SinkCells;
 use super::stream::{Policy, StreamStats, labels};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::slot::{Slot, SlotSizes};
 use crate::source::SourceInfo;
 use crate::time::{Clock, Span};
 use crate::wake::Wake;
 
-/// Slots of a tap that wants every frame: one with the reader, the others wait, 5 frames ahead.
-const EVERY_SLOTS: usize = 6;
+/// What a tap is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TapPlan {
+    /// Every frame: one slot with the reader, in the others frames wait.
+    Every { slots: usize },
+    /// The newest frame: three slots.
+    Latest,
+}
+
+/// Slots of a tap that wants every frame, unless told otherwise: 5 frames ahead of the reader.
+pub const EVERY_SLOTS: usize = 6;
+
+impl TapPlan {
+    /// By policy.
+    pub const fn of(policy: Policy) -> Self {
+        match policy {
+            Policy::Every => Self::Every { slots: EVERY_SLOTS },
+            Policy::Latest => Self::Latest,
+        }
+    }
+}
 
 /// Shared by both sides.
 #[derive(Debug, Default)]
@@ -59,11 +78,13 @@ pub struct Tap {
     session: Arc<SinkCells>,
     clock: Arc<dyn Clock>,
     frames: u64,
+    /// Why this tap is none; told once.
+    refusal: Option<Error>,
 }
 
 /// Makes a tap with slots of these sizes.
 pub fn tap(
-    policy: Policy,
+    plan: TapPlan,
     sizes: &SlotSizes,
     info: Arc<SourceInfo>,
     session: Arc<SinkCells>,
@@ -71,15 +92,15 @@ pub fn tap(
 ) -> (TapIn, Tap) {
     let sizes = SlotSizes { scratch: 0, ..*sizes };
     let shared = Arc::new(TapShared::default());
-    let (places_in, places_out) = match policy {
-        Policy::Latest => {
+    let (places_in, places_out) = match plan {
+        TapPlan::Latest => {
             let (input, output) = newest([(); 3].map(|()| Slot::new(&sizes)));
             (PlacesIn::Latest(input), PlacesOut::Latest { newest: output, lends: false })
         }
-        Policy::Every => {
-            let (mut free_in, free_out) = RingBuffer::new(EVERY_SLOTS);
-            let (filled_in, filled_out) = RingBuffer::new(EVERY_SLOTS);
-            for _ in 0..EVERY_SLOTS {
+        TapPlan::Every { slots } => {
+            let (mut free_in, free_out) = RingBuffer::new(slots);
+            let (filled_in, filled_out) = RingBuffer::new(slots);
+            for _ in 0..slots {
                 // The ring was made for as many.
                 let _ = free_in.push(Slot::new(&sizes));
             }
@@ -90,7 +111,7 @@ pub fn tap(
         }
     };
     let tap_in = TapIn { shared: Arc::clone(&shared), places: places_in };
-    (tap_in, Tap { shared, places: places_out, info, session, clock, frames: 0 })
+    (tap_in, Tap { shared, places: places_out, info, session, clock, frames: 0, refusal: None })
 }
 
 impl TapIn {
@@ -127,13 +148,19 @@ impl Drop for TapIn {
 }
 
 impl Tap {
+    /// A tap that only says why it is none.
+    pub(super) fn refused(mut self, refusal: Error) -> Self {
+        self.refusal = Some(refusal);
+        self
+    }
+
     /// Lends the next frame of the session as the policy says, or `None` when the session has ended.
     ///
     /// # Errors
-    /// None today; the signature is that of [`Stream::next`](crate::Stream::next), so that a loop fits both.
+    /// At the first call only: more than `TAPS_MAX` taps are in use at a time.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>> {
-        while !self.advance(LOOK_UP) {
+        while !self.advance(LOOK_UP)? {
             if self.is_ended() {
                 return Ok(None);
             }
@@ -147,7 +174,7 @@ impl Tap {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn next_within(&mut self, within: Span) -> Result<Option<Frame<'_>>> {
-        Ok(if self.advance(within) { self.current() } else { None })
+        Ok(if self.advance(within)? { self.current() } else { None })
     }
 
     /// True when the session has ended and its last frame was lent.
@@ -162,13 +189,16 @@ impl Tap {
         StreamStats { frames: self.frames, skipped: self.shared.skipped.load(Ordering::Relaxed), lost: 0 }
     }
 
-    fn advance(&mut self, within: Span) -> bool {
+    fn advance(&mut self, within: Span) -> Result<bool> {
+        if let Some(refusal) = self.refusal.take() {
+            return Err(refusal);
+        }
         self.places.release();
         let (places, shared) = (&self.places, &self.shared);
         shared.wake.wait(within, || places.is_ready() || shared.ended.load(Ordering::Acquire));
         let advanced = self.places.take();
         self.frames += u64::from(advanced);
-        advanced
+        Ok(advanced)
     }
 
     fn current(&self) -> Option<Frame<'_>> {
@@ -218,7 +248,7 @@ impl PlacesOut {
 
 impl super::replay_stream::Live for Tap {
     fn advance_within(&mut self, within: Span) -> Result<bool> {
-        Ok(self.advance(within))
+        self.advance(within)
     }
 
     fn current(&self) -> Option<Frame<'_>> {

@@ -146,6 +146,10 @@ mod compress {
         }
 
         pub fn compress(&mut self, pixels: Pixels<'_>) -> Result<JpegPicture<'_>, Cause> {
+            // Nobody spoke of pixels before: the source's own pictures are JPEG, and this one, perhaps black, is not.
+            if self.jpeg.is_empty() {
+                self.size_for(pixels.info);
+            }
             let encoded = self.encoder.encode(pixels, &mut self.jpeg, &mut self.scratch);
             let len = encoded.map_err(|error| error.cause())?;
             Ok(JpegPicture { width: pixels.info.width, height: pixels.info.height, bytes: &self.jpeg[..len] })

@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use super::settings::{Bound, DefaultOutput, OutOfRange, ReplaySettings, Setting};
+use super::settings::{Bound, DefaultOutput, OutOfRange, ReplayPacing, ReplaySettings, Setting};
 use crate::time::Speed;
 
 /// What the operator does now. The page's three states; `Paused` is ours and reports as `Playback`.
@@ -81,6 +81,15 @@ pub enum Command {
     MarkIn,
     /// Ours: makes the newest frame (in a replay: the one that is shown) the last to play, and follows it.
     MarkOut,
+    /// Ours: all frames are played again, as after 0 for PlaybackStartFrame and PlaybackStopFrame.
+    ClearMarks,
+    /// Ours: holds the replay and shows the frame so many further on (negative: back), in recorded order whatever the direction
+    /// of play; at the replay's ends it stays.
+    Step(i32),
+    /// Ours: shows the first frame of the replay and goes on from there.
+    Home,
+    /// Ours: shows the last frame of the replay.
+    End,
 }
 
 /// Why a command did nothing; everything goes on as it was.
@@ -96,7 +105,7 @@ pub enum Refused {
         /// Position of the last.
         stop: u64,
     },
-    /// Only a replay can be paused and resumed.
+    /// Only a replay can be paused, resumed and stepped through.
     NotPlaying,
     /// The operator is switched off (`enabled` false).
     Disabled,
@@ -152,6 +161,8 @@ pub struct Tick {
     pub store: StoreAction,
     /// True when a replay ended with the tick before this one.
     pub ended: bool,
+    /// True when a stored frame is shown that the pace of the replay did not lead to: the first one, or that of a command.
+    pub jumped: bool,
 }
 
 /// What decides which frame a tick of a replay shows.
@@ -178,6 +189,8 @@ pub struct Following {
     pub speed: Speed,
     /// True while it is held.
     pub paused: bool,
+    /// What paces it.
+    pub pacing: ReplayPacing,
 }
 
 impl Following {
@@ -197,11 +210,14 @@ struct Replay {
     current: u64,
     first: u64,
     last: u64,
+    /// Where it begins when it begins again.
+    next_first: u64,
+    pacing: ReplayPacing,
     speed: Speed,
     /// Progress towards the next frame, in units of 1 / denominator of a frame.
     progress: u64,
-    /// False until the first frame was shown.
-    begun: bool,
+    /// The frame was chosen by a command and was not shown yet.
+    is_new: bool,
     paused: bool,
 }
 
@@ -303,6 +319,19 @@ impl Machine {
                 None => Err(Refused::NotPlaying),
             },
             Command::MarkIn | Command::MarkOut => self.mark(command, store).map(|()| StoreAction::Keep),
+            Command::ClearMarks => {
+                (self.settings.playback_start_frame, self.settings.playback_stop_frame) = (Bound::Full, Bound::Full);
+                self.follow_bounds(store);
+                Ok(StoreAction::Keep)
+            }
+            Command::Step(frames) => match &mut self.replay {
+                Some(replay) => {
+                    replay.step(frames);
+                    Ok(StoreAction::Keep)
+                }
+                None => Err(Refused::NotPlaying),
+            },
+            Command::Home | Command::End => self.jump(command, store).map(|()| StoreAction::Keep),
         }
     }
 
@@ -322,6 +351,13 @@ impl Machine {
                 }
                 Ok(StoreAction::Keep)
             }
+            Setting::PlaybackStartFrame(_) => {
+                let next_first = self.clamped(self.start_position(store), store);
+                if let Some(replay) = &mut self.replay {
+                    replay.next_first = next_first;
+                }
+                Ok(StoreAction::Keep)
+            }
             Setting::PlaybackStopFrame(_) => {
                 let last = self.clamped(self.stop_position(store), store);
                 if let Some(replay) = &mut self.replay {
@@ -337,10 +373,10 @@ impl Machine {
         }
     }
 
-    /// The replay, once its first frame was shown.
+    /// The replay, unless a command chose its next frame.
     pub fn following(&self) -> Option<Following> {
-        let Replay { current, first, last, speed, paused, begun, .. } = self.replay?;
-        begun.then_some(Following { current, first, last, speed, paused })
+        let Replay { current, first, last, speed, paused, pacing, is_new, .. } = self.replay?;
+        (!is_new).then_some(Following { current, first, last, speed, paused, pacing })
     }
 
     /// One output frame is due: what is it? The store is as it was before this tick's live frame is stored.
@@ -348,9 +384,9 @@ impl Machine {
         let was_playing = self.replay.is_some();
         let mut store = StoreAction::Keep;
         if let Some(replay) = &mut self.replay {
-            if let Some(ordinal) = replay.advance(advance) {
+            if let Some((ordinal, jumped)) = replay.advance(advance, self.settings.looped) {
                 self.last_shown = Some(ordinal);
-                return Tick { shown: Shown::Stored(ordinal), record: false, store, ended: false };
+                return Tick { shown: Shown::Stored(ordinal), record: false, store, ended: false, jumped };
             }
             store = match self.settings.start_recording_after_playback {
                 true => self.start_recording(),
@@ -361,7 +397,7 @@ impl Machine {
             DefaultOutput::None if !self.recording && self.settings.enabled => Shown::Black,
             _ => Shown::Live,
         };
-        Tick { shown, record: self.recording, store, ended: was_playing }
+        Tick { shown, record: self.recording, store, ended: was_playing, jumped: false }
     }
 
     fn start_recording(&mut self) -> StoreAction {
@@ -394,10 +430,20 @@ impl Machine {
         if first > last || both_set && start > stop {
             return Err(Refused::StartAfterStop { start, stop });
         }
-        let speed = self.settings.playback_speed;
+        let ReplaySettings { playback_speed: speed, pacing, .. } = self.settings;
         let current = if speed.is_reverse() { last } else { first };
         self.recording = false;
-        self.replay = Some(Replay { current, first, last, speed, progress: 0, begun: false, paused: false });
+        self.replay = Some(Replay {
+            current,
+            first,
+            last,
+            next_first: first,
+            pacing,
+            speed,
+            progress: 0,
+            is_new: true,
+            paused: false,
+        });
         Ok(())
     }
 
@@ -419,7 +465,12 @@ impl Machine {
         let newest = store.len.checked_sub(1).map(|i| store.oldest + u64::from(i));
         let marked = self.replay.map(|replay| replay.current).or(newest).ok_or(Refused::BufferEmpty)?;
         match command {
-            Command::MarkIn => self.settings.playback_start_frame = Bound::Frame(marked),
+            Command::MarkIn => {
+                self.settings.playback_start_frame = Bound::Frame(marked);
+                if let Some(replay) = &mut self.replay {
+                    replay.next_first = marked;
+                }
+            }
             _ => {
                 self.settings.playback_stop_frame = Bound::Frame(marked);
                 if let Some(replay) = &mut self.replay {
@@ -430,40 +481,81 @@ impl Machine {
         Ok(())
     }
 
+    /// A new stop counts at once in a replay, a new start when it begins again.
+    fn follow_bounds(&mut self, store: Extent) {
+        let next_first = self.clamped(self.start_position(store), store);
+        let last = self.clamped(self.stop_position(store), store);
+        if let Some(replay) = &mut self.replay {
+            (replay.next_first, replay.last) = (next_first, last);
+        }
+    }
+
+    fn jump(&mut self, command: Command, store: Extent) -> Result<(), Refused> {
+        let replay = self.replay.as_mut().ok_or(Refused::NotPlaying)?;
+        let first = if command == Command::Home { replay.next_first } else { replay.first };
+        if first > replay.last {
+            return Err(Refused::StartAfterStop { start: store.position(first), stop: store.position(replay.last) });
+        }
+        replay.first = first;
+        replay.seek(if command == Command::Home { first } else { replay.last });
+        Ok(())
+    }
+
     fn clamped(&self, position: u64, store: Extent) -> u64 {
         store.ordinal(position.clamp(1, u64::from(store.len.max(1))))
     }
 }
 
 impl Replay {
-    /// The frame that this tick shows, or `None` when the replay is over.
-    fn advance(&mut self, advance: Advance) -> Option<u64> {
-        if !self.begun {
-            self.begun = true;
-            return Some(self.current);
+    /// The frame that this tick shows and whether it was leapt to, or `None` when the replay is over.
+    fn advance(&mut self, advance: Advance, looped: bool) -> Option<(u64, bool)> {
+        if self.is_new {
+            self.is_new = false;
+            return Some((self.current, true));
         }
-        match advance {
-            _ if self.paused => return Some(self.current),
-            Advance::Evenly => {}
-            Advance::Over => return None,
-            Advance::To(ordinal) => {
-                self.current = ordinal.clamp(self.first, self.last.max(self.current));
-                return Some(self.current);
-            }
+        let next = match advance {
+            _ if self.paused => Some(self.current),
+            Advance::Evenly => self.evenly(),
+            Advance::Over => None,
+            Advance::To(ordinal) => Some(ordinal.clamp(self.first, self.last.max(self.current))),
+        };
+        if let Some(next) = next {
+            self.current = next;
+            return Some((next, false));
         }
+        // Where a start would be refused, a loop ends.
+        if !looped || self.next_first > self.last {
+            return None;
+        }
+        self.first = self.next_first;
+        self.progress = 0;
+        self.current = if self.speed.is_reverse() { self.last } else { self.first };
+        Some((self.current, true))
+    }
+
+    /// The frame after one more frame time, or `None` at the end.
+    fn evenly(&mut self) -> Option<u64> {
         let denominator = u64::from(self.speed.denominator());
         self.progress += u64::from(self.speed.numerator().unsigned_abs());
         let frames = self.progress / denominator;
         self.progress %= denominator;
-        if frames == 0 {
-            return Some(self.current);
-        }
-        let next = match self.speed.is_reverse() {
+        match self.speed.is_reverse() {
+            _ if frames == 0 => Some(self.current),
             true => self.current.checked_sub(frames).filter(|&next| next >= self.first),
             false => Some(self.current + frames).filter(|&next| next <= self.last),
-        }?;
-        self.current = next;
-        Some(next)
+        }
+    }
+
+    fn step(&mut self, frames: i32) {
+        self.paused = true;
+        if self.first <= self.last {
+            self.seek(self.current.saturating_add_signed(i64::from(frames)).clamp(self.first, self.last));
+        }
+    }
+
+    /// The next tick shows this frame.
+    fn seek(&mut self, ordinal: u64) {
+        (self.current, self.progress, self.is_new) = (ordinal, 0, true);
     }
 }
 

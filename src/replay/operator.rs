@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::control::{Answer, Channel, Name, ReplayControl, ReplayEvent, Request, RequestError, channel};
-use super::machine::{Advance, Machine, Shown, State, StoreAction};
+use super::machine::{Advance, Following, Machine, Shown, State, StoreAction};
 use super::recorded::{Due, RecordedPace};
 use super::settings::{Bound, OutOfRange, ReplayPacing, ReplaySettings, Setting};
 use super::status::{Status, StatusBoard};
@@ -124,9 +124,8 @@ pub struct ReplayOperator {
     machine: Machine,
     window: Window,
     encoder: StoreEncoder,
-    /// The pace of the running replay, when it keeps the recorded intervals.
+    /// The pace of the running replay, if it keeps the recorded intervals.
     recorded: RecordedPace,
-    keeps_intervals: bool,
     limits: ReplayLimits,
     name: Name,
     channels: heapless::Vec<Channel, CONTROLS_MAX>,
@@ -171,7 +170,6 @@ impl ReplayOperator {
             window,
             encoder,
             recorded: RecordedPace::new(limits.frame_time),
-            keeps_intervals: false,
             limits,
             name: Name::default(),
             channels: heapless::Vec::new(),
@@ -279,7 +277,7 @@ impl ReplayOperator {
     /// When the replay at recorded intervals shows its next frame: whoever has no live frame by then calls
     /// [`tick`](Self::tick). `None` when nothing is waited for.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let following = self.machine.following().filter(|f| self.keeps_intervals && !f.paused)?;
+        let following = self.following_intervals().filter(|following| !following.paused)?;
         self.recorded.next_due(&following, &self.window)
     }
 
@@ -292,17 +290,14 @@ impl ReplayOperator {
 
     fn advance(&mut self, now: Timestamp) -> (Shown, bool) {
         let before = self.machine.state();
-        let following = self.machine.following().filter(|_| self.keeps_intervals);
-        let advance = match following.map(|f| self.recorded.advance(&f, &self.window, now)) {
+        let advance = match self.following_intervals().map(|f| self.recorded.advance(&f, &self.window, now)) {
             None => Advance::Evenly,
             Some(Due::Frame(ordinal)) => Advance::To(ordinal),
             Some(Due::End) => Advance::Over,
         };
-        let is_first = self.machine.state().is_playing() && self.machine.following().is_none();
         let tick = self.machine.tick(advance);
-        if let (true, Some(f)) = (is_first, self.machine.following()) {
-            self.keeps_intervals = self.machine.settings().pacing == ReplayPacing::Recorded;
-            self.recorded.begin(f.current, f.speed, &self.window, now);
+        if let Some(following) = self.following_intervals().filter(|_| tick.jumped) {
+            self.recorded.begin(&following, &self.window, now);
         }
         self.apply(tick.store);
         if tick.ended {
@@ -310,6 +305,11 @@ impl ReplayOperator {
         }
         self.tell_state(before, now);
         (tick.shown, tick.record)
+    }
+
+    /// The running replay, if it keeps the recorded intervals.
+    fn following_intervals(&self) -> Option<Following> {
+        self.machine.following().filter(|following| following.pacing == ReplayPacing::Recorded)
     }
 
     /// Carries out what the controls asked for, a bounded number each.

@@ -75,7 +75,7 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 const WAIT: Span = Span::from_s(10);
 
 /// The page's commands and ours, by their original and their own names.
-const COMMANDS: [(&str, &str, Command); 9] = [
+const COMMANDS: [(&str, &str, Command); 12] = [
     ("CommandStartRecording", "start_recording", Command::StartRecording),
     ("CommandStartPlayback", "start_playback", Command::StartPlayback),
     ("CommandStop", "stop", Command::Stop),
@@ -85,6 +85,9 @@ const COMMANDS: [(&str, &str, Command); 9] = [
     ("Resume", "resume", Command::Resume),
     ("MarkIn", "mark_in", Command::MarkIn),
     ("MarkOut", "mark_out", Command::MarkOut),
+    ("ClearMarks", "clear_marks", Command::ClearMarks),
+    ("Home", "home", Command::Home),
+    ("End", "end", Command::End),
 ];
 
 impl Wrong {
@@ -268,6 +271,12 @@ fn command(value: &Value, object: &mut Map<String, Value>) -> Result<Request, Wr
         };
         return Ok(Request::PlayBetween { from: time("from")?, to: time("to")? });
     }
+    if matches!(name, "Step" | "step") {
+        let frames = object.remove("frames").unwrap_or(json!(1));
+        let wrong = || Wrong::new("value", Some("frames"), format!("frames wants a whole number, not {frames}"));
+        let frames = frames.as_i64().and_then(|frames| i32::try_from(frames).ok()).ok_or_else(wrong)?;
+        return Ok(Request::Command(Command::Step(frames)));
+    }
     let found = COMMANDS.iter().find(|(original, ours, _)| name == *original || name == *ours);
     found
         .map(|(.., command)| Request::Command(*command))
@@ -303,6 +312,7 @@ fn setting(name: &str, value: &Value) -> Result<Setting, Wrong> {
         "Pacing" => {
             Setting::Pacing(value.as_str().and_then(ReplayPacing::from_name).ok_or_else(|| wrong("Tick or Recorded"))?)
         }
+        "Loop" => Setting::Loop(on()?),
         "Enabled" => Setting::Enabled(on()?),
         _ => return Err(Wrong::new("unknown_setting", Some(name), format!("there is no setting {name:?}"))),
     })
@@ -355,6 +365,7 @@ pub fn status_json(status: &Status, name: &str) -> Map<String, Value> {
     put("Enabled", json!(s.enabled));
     put("Paused", json!(status.state == State::Paused));
     put("Pacing", json!(s.pacing.name()));
+    put("Loop", json!(s.looped));
     put("MarkIn", json!(matches!(s.playback_start_frame, Bound::Frame(_))));
     put("MarkOut", json!(matches!(s.playback_stop_frame, Bound::Frame(_))));
     put("MaxFramesPending", json!(status.max_frames_pending));
@@ -404,6 +415,10 @@ mod tests {
         let play = Ask::Command(Request::Command(Command::StartPlayback));
         assert_eq!(asked(r#"{"command":"CommandStartPlayback"}"#), play);
         assert_eq!(asked(r#"{"command":"start_playback"}"#), play);
+        let step = Ask::Command(Request::Command(Command::Step(-10)));
+        assert_eq!(asked(r#"{"command":"Step","frames":-10}"#), step);
+        assert_eq!(asked(r#"{"command":"step"}"#), Ask::Command(Request::Command(Command::Step(1))));
+        assert_eq!(asked(r#"{"set":{"Loop":true}}"#), Ask::Set(vec![Request::Set(Setting::Loop(true))]));
         let (from, to) =
             (WallTime::from_utc_ns(1_749_897_127_500_000_000), WallTime::from_utc_ns(1_749_897_128_000_000_000));
         let line =
@@ -434,6 +449,9 @@ mod tests {
             (r#"{"set":{"Colour":1}}"#, "unknown_setting"),
             (r#"{"command":"Explode"}"#, "unknown_command"),
             (r#"{"command":"stop","now":true}"#, "unknown_field"),
+            (r#"{"command":"stop","frames":1}"#, "unknown_field"),
+            (r#"{"command":"Step","frames":0.5}"#, "value"),
+            (r#"{"command":"Step","frames":3000000000}"#, "value"),
             (r#"{"trigger":{"pre":"soon"}}"#, "value"),
             (r#"{"save":{"marks":1}}"#, "value"),
             (r#"{"save":{"marks":true,"last":"1s"}}"#, "value"),

@@ -29,14 +29,18 @@ impl RecordedPace {
         Self { pacing: Pacing::new(settings, Rate::At(Speed::NORMAL)), shown: None }
     }
 
-    /// A replay begins with `ordinal` at `now`.
-    pub fn begin(&mut self, ordinal: u64, speed: Speed, window: &Window, now: Timestamp) {
-        self.pacing = Pacing::new(*self.pacing.settings(), Rate::At(speed));
-        if let Some(meta) = window.meta(ordinal) {
+    /// The frame of `following` was leapt to and is shown at `now`: the recorded intervals count from it.
+    pub fn begin(&mut self, following: &Following, window: &Window, now: Timestamp) {
+        self.pacing = Pacing::new(*self.pacing.settings(), Rate::At(following.speed));
+        if let Some(meta) = window.meta(following.current) {
             self.pacing.jump(meta.captured_at, now);
         }
         self.pacing.go(now);
-        self.shown = Some(ordinal);
+        if following.paused {
+            let next = self.step(following.current, following, window);
+            self.pacing.hold(now, next.as_ref());
+        }
+        self.shown = Some(following.current);
     }
 
     /// The newest frame that is due at `now`. Bounded by the frames of the replay.

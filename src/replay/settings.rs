@@ -87,6 +87,8 @@ pub struct ReplaySettings {
     pub playback_stop_frame: Bound,
     /// What paces replays. Default `Tick`. Ours.
     pub pacing: ReplayPacing,
+    /// A replay begins again at its end, instead of ending. Default false. Ours.
+    pub looped: bool,
     /// False lets live frames pass untouched and stores nothing. Default true.
     pub enabled: bool,
 }
@@ -103,6 +105,7 @@ impl Default for ReplaySettings {
             playback_start_frame: Bound::Full,
             playback_stop_frame: Bound::Full,
             pacing: ReplayPacing::Tick,
+            looped: false,
             enabled: true,
         }
     }
@@ -152,6 +155,8 @@ pub enum Setting {
     PlaybackStopFrame(i64),
     /// `Pacing`, at the next start.
     Pacing(ReplayPacing),
+    /// `Loop`; counts at the end of a replay.
+    Loop(bool),
     /// `Enabled`.
     Enabled(bool),
 }
@@ -169,6 +174,7 @@ impl Setting {
             Self::PlaybackStartFrame(_) => "PlaybackStartFrame",
             Self::PlaybackStopFrame(_) => "PlaybackStopFrame",
             Self::Pacing(_) => "Pacing",
+            Self::Loop(_) => "Loop",
             Self::Enabled(_) => "Enabled",
         }
     }
@@ -202,6 +208,7 @@ impl ReplaySettings {
             Setting::PlaybackStartFrame(value) => self.playback_start_frame = position("PlaybackStartFrame", value)?,
             Setting::PlaybackStopFrame(value) => self.playback_stop_frame = position("PlaybackStopFrame", value)?,
             Setting::Pacing(value) => self.pacing = value,
+            Setting::Loop(value) => self.looped = value,
             Setting::Enabled(value) => self.enabled = value,
         }
         Ok(())

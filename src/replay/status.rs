@@ -100,6 +100,7 @@ impl Status {
             self.max_frames_pending,
             self.jpeg_quality_unused,
             s.pacing == ReplayPacing::Recorded,
+            s.looped,
         ]);
         out.put(u64::from(s.jpeg_quality));
         out.put(u64::from(s.max_frames_in_memory));
@@ -147,8 +148,17 @@ impl Status {
             2 => State::Playback,
             _ => State::Paused,
         };
-        let [autostart_recording, start_recording_after_playback, none, enabled, full, pending, unused, recorded] =
-            words.flags();
+        let [
+            autostart_recording,
+            start_recording_after_playback,
+            none,
+            enabled,
+            full,
+            pending,
+            unused,
+            recorded,
+            looped,
+        ] = words.flags();
         let jpeg_quality = words.take() as u8;
         let max_frames_in_memory = words.take() as u32;
         let speed = words.take();
@@ -163,6 +173,7 @@ impl Status {
             playback_start_frame: words.bound(),
             playback_stop_frame: words.bound(),
             pacing: if recorded { ReplayPacing::Recorded } else { ReplayPacing::Tick },
+            looped,
             enabled,
         };
         let [start, stop, current, frames, duration, bytes, arena, capacity] = core::array::from_fn(|_| words.take());
@@ -297,6 +308,7 @@ mod tests {
                 playback_stop_frame: Bound::Position(7),
                 jpeg_quality: 33,
                 pacing: ReplayPacing::Recorded,
+                looped: true,
                 ..ReplaySettings::default()
             },
             playback_start_frame: 1,

@@ -237,7 +237,11 @@ impl Life<'_> {
             4..=6 if readers.len() < 6 => {
                 let policy = if chance.once_in(2) { Policy::Every } else { Policy::Latest };
                 let waiting_max = if policy == Policy::Every { 6 } else { 1 };
-                let Ok(tap) = session.frames(policy) else { return };
+                let mut tap = session.frames(policy);
+                // One too many says so; from any other nothing comes before the session's next step.
+                if tap.next_within(Span::ZERO).is_err() {
+                    return;
+                }
                 let frames = if chance.once_in(3) { replay(tap, chance) } else { Frames::Tap(tap) };
                 let slowness = if chance.once_in(4) { u64::MAX } else { 1 + chance.below(12) };
                 readers.push(Reader { frames, from: captured, waiting_max, at: 0, slowness });

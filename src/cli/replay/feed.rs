@@ -1,11 +1,12 @@
 //! Where the loop's frames come from: a plain stream, or a tap of a session when clips or a recording are wanted besides.
 
+use kinora::budget;
 use kinora::clips::{ClipControl, ClipSettings, ClipSink, RuleSettings};
 use kinora::recorder::Recorder;
 use kinora::replay::control::ReplayControl;
 use kinora::replay::operator::{ReplayLimits, ReplayOperator};
 use kinora::source::SourceInfo;
-use kinora::{Output, Policy, ReplayStream, Session, Settings, Span};
+use kinora::{Output, ReplayStream, Session, Settings, Span};
 
 use super::Replay;
 use super::fit::{self, History};
@@ -15,6 +16,8 @@ use crate::cli::source;
 /// A running source with the operator behind it.
 pub struct Feed {
     session: Option<Session>,
+    /// The session records everything.
+    records: bool,
     stream: ReplayStream,
 }
 
@@ -36,12 +39,14 @@ impl Feed {
             let (history, slots) = ClipSink::memory_bytes(clips, capture.info());
             History { span: clips.history, bytes: history + slots }
         });
-        fit::check(replay, &limits, history)?;
+        let has_tap = clips.is_some() || replay.out.is_some();
+        let tap_bytes = if has_tap { budget::replay_tap(capture.info(), &settings)?.total() } else { 0 };
+        fit::check(replay, &limits, history, tap_bytes as usize)?;
         let operator = ReplayOperator::with_limits(replay.settings.clone(), limits)
             .map_err(|range| Failure::Usage(range.to_string()))?
             .named(&replay.name);
-        if clips.is_none() && replay.out.is_none() {
-            return Ok(Self { session: None, stream: ReplayStream::new(capture.start()?, operator) });
+        if !has_tap {
+            return Ok(Self { session: None, records: false, stream: ReplayStream::new(capture.start()?, operator) });
         }
         let mut builder = Session::builder().source(capture);
         if let Some(directory) = &replay.out {
@@ -50,9 +55,11 @@ impl Feed {
         if let Some(clips) = clips {
             builder = builder.clip_settings(clips);
         }
-        let mut session = builder.start()?;
-        let tap = session.frames(Policy::Every)?;
-        Ok(Self { session: Some(session), stream: ReplayStream::new(tap, operator) })
+        let session = builder.start()?;
+        // The picture may be as late as the disk.
+        let tap = session.frames_ahead(session.status().slots as usize);
+        let records = replay.out.is_some();
+        Ok(Self { session: Some(session), records, stream: ReplayStream::new(tap, operator) })
     }
 
     /// What the source delivers.
@@ -68,6 +75,14 @@ impl Feed {
     /// The handle on clips, once.
     pub fn take_clips(&mut self) -> Option<ClipControl> {
         self.session.as_mut().and_then(Session::take_clip_control)
+    }
+
+    /// Marks this moment in the recording of everything; false when there is none.
+    pub fn bookmark(&mut self, text: &str) -> Result<bool, Failure> {
+        match &mut self.session {
+            Some(session) if self.records => session.bookmark(text).map(|()| true).map_err(Failure::from),
+            _ => Ok(false),
+        }
     }
 
     /// The next output frame, if one comes in time.
@@ -120,6 +135,7 @@ fn limits(replay: &Replay, info: &SourceInfo) -> ReplayLimits {
         frame_bytes: replay.frame_bytes,
         frame_time: info.frame_time(),
         span_max: replay.span_max,
+        bytes_max: replay.bytes_max,
         ..ReplayLimits::default()
     }
 }

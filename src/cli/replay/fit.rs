@@ -13,10 +13,15 @@ pub struct History {
     pub bytes: usize,
 }
 
-/// Refuses a window or a history that memory does not allow, with the largest that fits.
-pub fn check(replay: &Replay, limits: &ReplayLimits, history: Option<History>) -> Result<(), Failure> {
+/// Refuses a window or a history that memory does not allow beside the tap, with the largest that fits.
+pub fn check(
+    replay: &Replay,
+    limits: &ReplayLimits,
+    history: Option<History>,
+    tap_bytes: usize,
+) -> Result<(), Failure> {
     available_bytes().map_or(Ok(()), |available| {
-        refusal(replay.settings.jpeg_quality, limits, history, available)
+        refusal(replay.settings.jpeg_quality, limits, history, available.saturating_sub(tap_bytes))
             .map_or(Ok(()), |why| Err(Failure::Failed(why)))
     })
 }

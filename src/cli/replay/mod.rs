@@ -38,6 +38,7 @@ pub struct Replay {
     pub capacity: u32,
     pub frame_bytes: Option<usize>,
     pub span_max: Option<Span>,
+    pub bytes_max: Option<u64>,
     pub rules: Vec<String>,
     pub pre: Span,
     pub post: Span,
@@ -86,8 +87,9 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
         (None, Some(_)) => Lines::none(),
         (None, None) => Lines::of_stdin(),
     };
-    let Some(out) = Out::open(replay.output.as_ref(), &stop)? else { return Ok(End::Done) };
+    let Some(mut out) = Out::open(replay.output.as_ref(), &stop)? else { return Ok(End::Done) };
     let feed = Feed::start(&replay)?;
+    out.begin(feed.info(), SystemClock.pair())?;
     manner.remark(format_args!("source   {}", feed.info().name));
     let arena_bytes = feed.operator().status().arena_bytes;
     manner.remark(format_args!("window   {} frames, {arena_bytes} bytes", replay.capacity));
@@ -211,6 +213,10 @@ impl<'a> Stage<'a> {
                     Some(clips) => drop(clips.save("key")),
                     None => panel.say("no clips: start with --clips DIR".into()),
                 },
+                Key::Bookmark => panel.say(match (self.feed.bookmark("key")?, self.out.bookmark("key")?) {
+                    (false, false) => "nothing is recorded that could have a bookmark: start with --out DIR".into(),
+                    _ => "bookmark".into(),
+                }),
                 Key::Quit => self.wants_end = true,
             }
         }

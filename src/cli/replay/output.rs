@@ -1,6 +1,7 @@
 //! Where output frames go: nowhere, a JPEG stream, or a recording.
 
-use kinora::{Frame, Recorder};
+use kinora::source::SourceInfo;
+use kinora::{ClockPair, Frame, FrameSink, Recorder};
 
 use super::ReplayOutput;
 use crate::cli::end::Failure;
@@ -27,6 +28,21 @@ impl Out {
                 Some(Self::Recording(Box::new(recorder)))
             }
         })
+    }
+
+    /// Tells a recording what it is of.
+    pub fn begin(&mut self, source: &SourceInfo, now: ClockPair) -> Result<(), Failure> {
+        match self {
+            Self::Recording(recorder) => Ok(FrameSink::begin(&mut **recorder, source, now)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Marks this moment; false when nothing is recorded here.
+    pub fn bookmark(&mut self, text: &str) -> Result<bool, Failure> {
+        let Self::Recording(recorder) = self else { return Ok(false) };
+        recorder.bookmark(text)?;
+        Ok(true)
     }
 
     /// Writes one output frame.

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use crossterm::terminal::{Clear, ClearType};
 use crossterm::{cursor, queue};
 use kinora::Speed;
+use kinora::playback::Rate;
 use kinora::replay::control::Request;
 use kinora::replay::machine::Command;
 use kinora::replay::protocol::clock_text;
@@ -35,8 +36,23 @@ pub enum Key {
     Ask(Request),
     Trigger,
     Save,
+    Bookmark,
     Quit,
 }
+
+/// What `?` shows instead of the panel.
+const HELP: [&str; LINES as usize] = [
+    "r  record (r again when the buffer holds frames)   R  record on without clearing",
+    "p  play            s  stop            q, esc  end           ?  this list, on and off",
+    "space  hold the replay, go on         f  freeze: hold it",
+    "left, right  hold and step 1, with shift 10        home, end  first, last frame",
+    "up, down  faster, slower              -  the other direction",
+    "0-9  speed 0, 1, 1/2 ... 1/9; counts at the next start when nothing is replayed",
+    "i, o  in point, out point             c  no in and out point           l  loop",
+    "t  trigger a clip                     w  save what the history holds",
+    "m  bookmark at this moment, in the recordings of --out and --output",
+    "n  is not here: the window has no bookmarks",
+];
 
 /// A terminal that shows the operator.
 pub struct Panel {
@@ -45,7 +61,11 @@ pub struct Panel {
     events: VecDeque<String>,
     /// The first `r` while the buffer holds frames: a second one means it.
     wants_record: bool,
+    help: bool,
+    /// As of the newest tick, and what was asked for since.
     paused: bool,
+    speed: Speed,
+    looped: bool,
 }
 
 impl Panel {
@@ -56,7 +76,16 @@ impl Panel {
             return None;
         }
         eprint!("{}", "\n".repeat(usize::from(LINES)));
-        Some(Self { keys, drawn: None, events: VecDeque::new(), wants_record: false, paused: false })
+        Some(Self {
+            keys,
+            drawn: None,
+            events: VecDeque::new(),
+            wants_record: false,
+            help: false,
+            paused: false,
+            speed: Speed::NORMAL,
+            looped: false,
+        })
     }
 
     /// A line among the last events.
@@ -79,7 +108,7 @@ impl Panel {
 
     fn meaning(&mut self, key: KeyEvent, buffer_holds_frames: bool) -> Option<Key> {
         let command = |command| Some(Key::Ask(Request::Command(command)));
-        let speed = |n, d| Speed::new(n, d).map(|speed| Key::Ask(Request::Set(Setting::PlaybackSpeed(speed))));
+        let far = if key.modifiers.contains(KeyModifiers::SHIFT) { 10 } else { 1 };
         let wanted_record = std::mem::take(&mut self.wants_record);
         match key.code {
             KeyCode::Char('r') if buffer_holds_frames && !wanted_record => {
@@ -91,17 +120,34 @@ impl Panel {
             KeyCode::Char('R') => command(Command::ResumeRecording),
             KeyCode::Char('p') => command(Command::StartPlayback),
             KeyCode::Char('s') => command(Command::Stop),
-            KeyCode::Char(' ') => command(if self.paused { Command::Resume } else { Command::Pause }),
-            KeyCode::Char('f') => speed(0, 1),
+            KeyCode::Char(' ') => {
+                self.paused = !self.paused;
+                command(if self.paused { Command::Pause } else { Command::Resume })
+            }
+            // What is shown stands still; the set speed stays for the next replay.
+            KeyCode::Char('f') => command(Command::Pause),
+            KeyCode::Left => command(Command::Step(-far)),
+            KeyCode::Right => command(Command::Step(far)),
+            KeyCode::Home => command(Command::Home),
+            KeyCode::End => command(Command::End),
+            KeyCode::Up => self.rate(Rate::At(self.speed).faster()),
+            KeyCode::Down => self.rate(Rate::At(self.speed).slower()),
+            KeyCode::Char('-') => self.rate(Rate::At(self.speed).reversed()),
+            KeyCode::Char('0') => self.rate(Rate::At(Speed::new(0, 1)?)),
+            KeyCode::Char(digit @ '1'..='9') => self.rate(Rate::At(Speed::new(1, digit as u32 - '0' as u32)?)),
             KeyCode::Char('i') => command(Command::MarkIn),
             KeyCode::Char('o') => command(Command::MarkOut),
+            KeyCode::Char('c') => command(Command::ClearMarks),
+            KeyCode::Char('l') => {
+                self.looped = !self.looped;
+                Some(Key::Ask(Request::Set(Setting::Loop(self.looped))))
+            }
             KeyCode::Char('t') => Some(Key::Trigger),
             KeyCode::Char('w') => Some(Key::Save),
-            KeyCode::Char('0') => speed(0, 1),
-            KeyCode::Char('-') => speed(-1, 1),
-            KeyCode::Char(digit @ '1'..='9') => speed(1, digit as u32 - '0' as u32),
+            KeyCode::Char('m') => Some(Key::Bookmark),
             KeyCode::Char('?') => {
-                self.say("r record  R resume  p play  s stop  space pause  f freeze  i/o marks  1-9 speed 1/n  t trigger  w save  q end".into());
+                self.help = !self.help;
+                self.drawn = None;
                 None
             }
             KeyCode::Char('q') | KeyCode::Esc => Some(Key::Quit),
@@ -109,19 +155,33 @@ impl Panel {
         }
     }
 
+    /// Nothing plays as fast as it can here: above the ladder's last rung there is none.
+    fn rate(&mut self, rate: Rate) -> Option<Key> {
+        let Rate::At(speed) = rate else { return None };
+        self.speed = speed;
+        Some(Key::Ask(Request::Set(Setting::PlaybackSpeed(speed))))
+    }
+
     /// Draws, when it is time to.
     pub fn show(&mut self, status: &Status, account: &Account, rates: (f64, f64)) -> Result<(), Failure> {
         self.paused = status.state == kinora::replay::machine::State::Paused;
+        (self.speed, self.looped) = (status.settings.playback_speed, status.settings.looped);
         if self.drawn.is_some_and(|drawn| drawn.elapsed() < DRAW_EVERY) {
             return Ok(());
         }
         self.drawn = Some(Instant::now());
         let mut out = io::stderr().lock();
         queue!(out, cursor::MoveUp(LINES))?;
-        for line in lines(status, account, rates).iter().chain(self.padded_events().iter()) {
+        let shown: Vec<String> = match self.help {
+            true => HELP.map(str::to_owned).into(),
+            false => lines(status, account, rates).into_iter().chain(self.padded_events()).collect(),
+        };
+        for line in &shown {
             queue!(out, Clear(ClearType::CurrentLine))?;
-            let width = crossterm::terminal::size().map_or(80, |(width, _)| usize::from(width));
-            writeln!(out, "{}\r", line.chars().take(width.saturating_sub(1)).collect::<String>())?;
+            // A terminal that does not say how wide it is says 0.
+            let width =
+                crossterm::terminal::size().ok().map(|(width, _)| usize::from(width)).filter(|&width| width > 0);
+            writeln!(out, "{}\r", line.chars().take(width.unwrap_or(80) - 1).collect::<String>())?;
         }
         out.flush()?;
         Ok(())
@@ -142,10 +202,12 @@ impl Panel {
 /// The panel's text, without events.
 fn lines(status: &Status, account: &Account, (fps, dps): (f64, f64)) -> [String; 6] {
     let s = &status.settings;
+    let looped = if s.looped { ", loop" } else { "" };
+    let speed = text::speed(s.playback_speed);
     let state = if status.state.is_playing() {
-        format!("{:?} frame {} at {}", status.state, status.playback_current_frame, text::speed(s.playback_speed))
+        format!("{:?} frame {} at {speed}{looped}", status.state, status.playback_current_frame)
     } else {
-        format!("{:?}", status.state)
+        format!("{:?} (replays at {speed}{looped})", status.state)
     };
     [
         format!("{state}   live {fps:.1} fps, {dps:.1} dps, {} frames, {} lost   ? keys", account.frames, account.lost),

@@ -371,6 +371,95 @@ fn a_paused_replay_stands_still_and_reports_playback() {
 }
 
 #[test]
+fn steps_hold_the_replay_and_stay_between_its_ends() {
+    let mut bench = Bench::with_frames(30);
+    for command in [Command::Step(1), Command::Home, Command::End] {
+        assert_eq!(bench.command(command), Err(Refused::NotPlaying));
+    }
+    bench.set(Setting::PlaybackStartFrame(3)).unwrap();
+    bench.set(Setting::PlaybackStopFrame(20)).unwrap();
+    bench.set(speed(-1, 2)).unwrap();
+    bench.command(Command::StartPlayback).unwrap();
+    assert_eq!(bench.positions(3), [20, 20, 19]);
+    bench.command(Command::Step(-1)).unwrap();
+    assert_eq!((bench.state(), bench.positions(3)), (State::Paused, [18, 18, 18].into()), "in recorded order");
+    bench.command(Command::Step(-10)).unwrap();
+    assert_eq!(bench.positions(2), [8, 8]);
+    for (frames, position) in [(-10, 3), (1, 4), (i32::MAX, 20), (i32::MIN, 3)] {
+        bench.command(Command::Step(frames)).unwrap();
+        assert_eq!(bench.positions(2), [position, position]);
+    }
+    bench.command(Command::Step(1)).unwrap();
+    bench.command(Command::Resume).unwrap();
+    assert_eq!(bench.positions(100), [4, 4, 3, 3], "each frame gets its full time from where it was stepped to");
+}
+
+#[test]
+fn home_and_end_lead_to_the_ends_and_the_replay_goes_on() {
+    let mut bench = Bench::with_frames(6);
+    bench.command(Command::StartPlayback).unwrap();
+    assert_eq!(bench.positions(3), [1, 2, 3]);
+    bench.command(Command::MarkIn).unwrap();
+    bench.command(Command::Home).unwrap();
+    assert_eq!(bench.positions(2), [3, 4], "the in point");
+    bench.command(Command::Pause).unwrap();
+    bench.command(Command::End).unwrap();
+    assert_eq!((bench.state(), bench.positions(2)), (State::Paused, [6, 6].into()), "held stays held");
+    bench.set(Setting::PlaybackStopFrame(2)).unwrap();
+    let refused = Err(Refused::StartAfterStop { start: 3, stop: 2 });
+    assert_eq!((bench.command(Command::Home), bench.command(Command::End)), (refused, refused));
+    bench.command(Command::ClearMarks).unwrap();
+    bench.command(Command::Home).unwrap();
+    bench.command(Command::Resume).unwrap();
+    assert_eq!(bench.positions(100), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_loop_begins_again_without_a_gap_and_follows_its_marks() {
+    let mut bench = Bench::with_frames(4);
+    bench.set(Setting::StartRecordingAfterPlayback(true)).unwrap();
+    bench.set(Setting::Loop(true)).unwrap();
+    bench.command(Command::StartPlayback).unwrap();
+    assert_eq!(bench.positions(9), [1, 2, 3, 4, 1, 2, 3, 4, 1]);
+    bench.set(Setting::PlaybackStartFrame(2)).unwrap();
+    bench.set(Setting::PlaybackStopFrame(3)).unwrap();
+    bench.set(speed(1, 2)).unwrap();
+    assert_eq!(bench.positions(8), [1, 2, 2, 3, 3, 2, 2, 3], "the new start counts when it begins again");
+    bench.set(speed(-1, 1)).unwrap();
+    assert_eq!(bench.positions(5), [2, 3, 2, 3, 2]);
+    bench.set(Setting::PlaybackStartFrame(4)).unwrap();
+    assert_eq!(bench.positions(5), [0_u64; 0], "where a start would be refused, a loop ends");
+    assert_eq!(bench.state(), State::Recording);
+    bench.command(Command::Reset).unwrap();
+    assert!(!bench.machine.settings().looped);
+}
+
+#[test]
+fn a_loop_that_is_switched_off_ends_with_its_pass() {
+    let mut bench = Bench::with_frames(3);
+    bench.set(Setting::Loop(true)).unwrap();
+    bench.command(Command::StartPlayback).unwrap();
+    assert_eq!(bench.positions(4), [1, 2, 3, 1]);
+    bench.set(Setting::Loop(false)).unwrap();
+    assert_eq!(bench.positions(100), [2, 3]);
+    assert_eq!(bench.state(), State::Stopped);
+}
+
+#[test]
+fn cleared_marks_play_everything_again() {
+    let mut bench = Bench::with_frames(5);
+    bench.command(Command::StartPlayback).unwrap();
+    assert_eq!(bench.positions(2), [1, 2]);
+    bench.command(Command::MarkIn).unwrap();
+    bench.command(Command::MarkOut).unwrap();
+    bench.command(Command::ClearMarks).unwrap();
+    assert_eq!(bench.positions(100), [3, 4, 5], "the stop counts at once");
+    assert_eq!((bench.machine.start_position(bench.store), bench.machine.stop_position(bench.store)), (1, 5));
+    let mut empty = Bench::with_frames(0);
+    empty.command(Command::ClearMarks).unwrap();
+}
+
+#[test]
 fn autostart_is_read_once() {
     let mut bench = Bench::new(ReplaySettings { autostart_recording: true, ..Default::default() });
     assert_eq!(bench.state(), State::Recording);

@@ -75,13 +75,15 @@ const KEYS: [&str; 55] = [
 const LISTS: [&str; 1] = ["trigger"];
 
 /// How variables begin that are no settings: the project's own tests and scripts, and places.
-const NOT_SETTINGS: [&str; 9] = [
+const NOT_SETTINGS: [&str; 11] = [
     "KINORA_BENCH_",
+    "KINORA_LYING_",
     "KINORA_MALLOC_",
     // Where network packages are looked for.
     "KINORA_NETWORKS",
     "KINORA_REQUIRE_",
     "KINORA_SHARED",
+    "KINORA_SIMULATION_",
     "KINORA_TEST_",
     "KINORA_VENV",
     "KINORA_VM",

@@ -103,6 +103,8 @@ pub struct Camera {
     due_at: Timestamp,
     /// Looks that bring nothing yet, and frames that are lost by then.
     stalled: Option<(u64, u64)>,
+    /// Its numbers began anew, and no frame came since.
+    restarted: bool,
     frames: u64,
     frames_max: u64,
 }
@@ -115,7 +117,19 @@ impl Camera {
         let frames_max = 20 + chance.below(180);
         let (troubles, next) = (Troubles::draw(&mut chance), chance.below(3) * chance.below(1 << 40));
         let due_at = clock.now();
-        Self { info, clock, chance, troubles, told, next, due_at, stalled: None, frames: 0, frames_max }
+        Self {
+            info,
+            clock,
+            chance,
+            troubles,
+            told,
+            next,
+            due_at,
+            stalled: None,
+            restarted: false,
+            frames: 0,
+            frames_max,
+        }
     }
 
     fn strikes(&mut self, once_in: u64) -> bool {
@@ -132,7 +146,8 @@ impl Camera {
         Filled::Lost(Loss::run(cause, first, count, now, now))
     }
 
-    fn deliver(&mut self, told: &mut Told, slot: &mut Slot, sent: Sent) -> Filled {
+    /// Fills the slot. A frame that comes `again` is to be refused: it is lost, and tells nothing new of the numbers.
+    fn deliver(&mut self, told: &mut Told, slot: &mut Slot, sent: Sent, again: bool) -> Filled {
         let info = PictureInfo::packed(PixelFormat::Grey, WIDTH, sent.rows);
         slot.pixels_mut(info).expect("the slot was made for it").fill(sent.value);
         slot.meta.sequence = sent.sequence;
@@ -140,9 +155,14 @@ impl Camera {
         slot.meta.captured_wall = self.clock.pair().wall_of(sent.captured_at);
         slot.results.begin(ResultKind::Classifications);
         slot.results.push_classification(0.5, sent.class()).expect("room for one");
-        told.noticed(sent.sequence, sent.sequence);
-        told.newest = Some(sent.sequence);
-        told.sent.push(sent);
+        if again {
+            told.lost[usize::from(Cause::Repeated.code()) - 1] += 1;
+        } else {
+            told.noticed(sent.sequence, sent.sequence);
+            told.newest = Some(sent.sequence);
+            told.sent.push(sent);
+            self.restarted = false;
+        }
         told.allowed -= 1;
         self.frames += 1;
         Filled::Frame
@@ -189,6 +209,7 @@ impl Source for Camera {
         }
         if self.strikes(troubles.restart) {
             self.next = self.chance.below(10);
+            self.restarted = true;
         }
         if !self.strikes(troubles.clock_stands) {
             self.due_at = self.due_at.max(self.clock.now() - FRAME_TIME) + FRAME_TIME;
@@ -213,11 +234,16 @@ impl Source for Camera {
         }
         let again = told.sent.last().copied().filter(|_| self.strikes(troubles.duplicate));
         let rows = if self.strikes(troubles.smaller) { 1 + self.chance.below(HEIGHT.into()) as u32 } else { HEIGHT };
-        let early = if self.strikes(troubles.early) { Span::from_ms(self.chance.between(1, 90)) } else { Span::ZERO };
+        let mut early = if self.strikes(troubles.early) { Span::from_ms(self.chance.between(1, 90)) } else { Span::ZERO };
+        if self.restarted {
+            // Numbers may begin anew, but then the times go on.
+            self.clock.advance(Span::from_ns(1));
+            early = Span::ZERO;
+        }
         let fresh =
             Sent { sequence: self.next, captured_at: self.clock.now() - early, rows, value: self.chance.word() as u8 };
         let sent = again.unwrap_or(fresh);
         self.next = self.next.max(sent.sequence + 1);
-        Ok(self.deliver(told, slot, sent))
+        Ok(self.deliver(told, slot, sent, again.is_some()))
     }
 }

@@ -218,7 +218,7 @@ fn the_clip_saver_and_its_rules_allocate_nothing_on_the_frames_thread() {
             assert_eq!(sink.add(&frames.next(false)).expect("added"), Added::Kept);
         });
         // The clip thread has its turn; nothing is watched meanwhile.
-        std::thread::sleep(std::time::Duration::from_micros(100));
+        std::thread::sleep(std::time::Duration::from_micros(400));
     }
     sink.finish().expect("finished");
     let saved = control.events().filter(|event| matches!(event, ClipEvent::Saved { .. })).count();

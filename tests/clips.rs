@@ -105,7 +105,7 @@ impl Rig {
             assert!(std::time::Instant::now() < deadline, "no event came");
             // What waits is handed over with the next frames; they come no faster than the clip thread can follow.
             self.run(1);
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
 

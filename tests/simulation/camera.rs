@@ -234,7 +234,8 @@ impl Source for Camera {
         }
         let again = told.sent.last().copied().filter(|_| self.strikes(troubles.duplicate));
         let rows = if self.strikes(troubles.smaller) { 1 + self.chance.below(HEIGHT.into()) as u32 } else { HEIGHT };
-        let mut early = if self.strikes(troubles.early) { Span::from_ms(self.chance.between(1, 90)) } else { Span::ZERO };
+        let mut early =
+            if self.strikes(troubles.early) { Span::from_ms(self.chance.between(1, 90)) } else { Span::ZERO };
         if self.restarted {
             // Numbers may begin anew, but then the times go on.
             self.clock.advance(Span::from_ns(1));

@@ -171,7 +171,7 @@ fn pause(setbacks: u32) -> Span {
     Span::from_ns(doubled).min(PAUSE_MAX)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
 

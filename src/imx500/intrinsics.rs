@@ -218,7 +218,7 @@ fn reduced(n: u32, d: u32) -> (u32, u32) {
     (n / a.max(1), d / a.max(1))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
 

@@ -88,7 +88,7 @@ fn sift_up<T: Copy>(heap: &mut [T], mut hole: usize, item: T, less: impl Fn(T, T
     heap[hole] = item;
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
 

@@ -93,7 +93,7 @@ impl AutoExposure {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
 

@@ -200,7 +200,8 @@ impl Source {
 
     /// The text before its unit tests, with comments and the insides of strings taken out, lines kept.
     fn code(&self) -> String {
-        let end = self.text.find("#[cfg(test)]\nmod ").unwrap_or(self.text.len());
+        let tests = ["#[cfg(test)]\nmod ", "#[cfg(all(test, feature = \"std\"))]\nmod "];
+        let end = tests.iter().filter_map(|start| self.text.find(start)).min().unwrap_or(self.text.len());
         without_comments_and_strings(&self.text[..end])
     }
 

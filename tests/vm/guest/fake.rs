@@ -37,8 +37,21 @@ pub fn rest() {
         plug("bind");
     }
     AT_REST.iter().for_each(|(parameter, value)| set(parameter, value));
+    wait_until_off();
     fs::write(format!("{TOLD}/stats"), "0").unwrap();
     put_in(&[]);
+}
+
+/// Waits until the sensor's power is off. When it goes off it forgets its network, as the real one does: a network that was
+/// set a moment before, for the next stream, would be gone.
+fn wait_until_off() {
+    let bus = if layout() == "unicam" { 10 } else { 4 };
+    let status = format!("/sys/bus/i2c/devices/{bus}-001a/power/runtime_status");
+    let begun = Instant::now();
+    while fs::read_to_string(&status).unwrap().trim() != "suspended" {
+        assert!(begun.elapsed() < PATIENCE, "{status} does not become suspended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// What the module counted since it was last at rest, by the names of its README.

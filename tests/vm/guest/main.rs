@@ -79,9 +79,15 @@ const VIVID: Tests = named! {
 const IMX500: Tests = named! {
     imx500:
         the_camera_is_found_and_named
-        three_hundred_frames_at_a_rate_that_this_machine_carries_lose_none
-        at_30_frames_a_second_every_loss_is_in_the_ledger
+        frames_at_a_rate_that_this_machine_carries_lose_none
         results_belong_to_their_frames
+        links_are_left_as_they_were_found
+        ;
+};
+
+/// In the first layout, and with all tests in the other, too.
+const IMX500_FAULTS: Tests = named! {
+    imx500:
         a_slow_network_gives_a_result_in_one_of_three_frames
         a_dead_network_is_told_and_pictures_go_on
         missing_metadata_is_in_the_ledger_and_pictures_are_kept
@@ -89,13 +95,34 @@ const IMX500: Tests = named! {
         a_camera_that_hangs_is_started_again_after_a_failed_start_and_the_pause_is_accounted_for
         a_start_that_the_chip_refuses_is_told
         an_unplugged_camera_ends_the_recording_and_the_file_is_intact
-        links_are_left_as_they_were_found
         ;
 };
 
+/// With all tests only, in each layout.
+const IMX500_LONG: Tests = named! {
+    imx500:
+        at_30_frames_a_second_every_loss_is_in_the_ledger
+        exposure_follows_the_light_and_settles
+        ;
+};
+
+/// All tests are wanted, and long ones at their full length.
+pub fn is_full() -> bool {
+    std::env::var_os("KINORA_VM_FULL").is_some()
+}
+
+fn tests_with(camera: &str) -> Vec<Tests> {
+    match camera {
+        "vivid" => vec![VIVID],
+        _ if is_full() => vec![IMX500, IMX500_FAULTS, IMX500_LONG],
+        "unicam" => vec![IMX500, IMX500_FAULTS],
+        _ => vec![IMX500],
+    }
+}
+
 fn main() -> ExitCode {
     let Ok(camera) = std::env::var("KINORA_VM") else {
-        let count = VIVID.len() + IMX500.len();
+        let count = [VIVID, IMX500, IMX500_FAULTS, IMX500_LONG].map(<[_]>::len).iter().sum::<usize>();
         println!("skipped: these {count} tests need a virtual machine; run scripts/vm-test");
         return ExitCode::SUCCESS;
     };
@@ -104,7 +131,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let filter = std::env::args().nth(1).unwrap_or_default();
-    let tests = if camera == "vivid" { VIVID } else { IMX500 };
+    let tests = tests_with(&camera).concat();
     let (mut passed, mut failed) = (0, 0);
     let wanted = |name: &str| filter.split(',').any(|part| name.contains(part));
     for (name, test) in tests.iter().filter(|(name, _)| wanted(name)) {

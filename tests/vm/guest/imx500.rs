@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use crate::command::{self, json, kinora, messages};
-use crate::fake;
+use crate::{fake, frames};
 
 /// A network and a dump of it, from `../shared`.
 const NETWORK: &str = "/usr/share/imx500-models/imx500_network_ssd_mobilenetv2_fpnlite_320x320_pp.rpk";
@@ -173,23 +173,22 @@ pub fn the_camera_is_found_and_named() {
     assert_eq!(camera["receiver"], *layout, "{found}");
 }
 
-/// 300 frames; 60 where the tests are to be over soon.
 pub fn frames_at_a_rate_that_this_machine_carries_lose_none() {
     if !ready() {
         return;
     }
-    let frames = if crate::is_full() { 300 } else { 60 };
+    let count = frames(300, 40);
     let mut rate = (carried() * 0.6).floor().clamp(1.0, 30.0);
     loop {
         fake::rest();
-        let recorded = record("whole", &["--frames", &frames.to_string(), "--fps", &rate.to_string()], || {});
+        let recorded = record("whole", &["--frames", &count.to_string(), "--fps", &rate.to_string()], || {});
         recorded.assert_accounted();
-        println!("at {rate}: {frames} frames at {:.2} frames/s, {} lost", recorded.fps(), recorded.losses.len());
+        println!("at {rate}: {count} frames at {:.2} frames/s, {} lost", recorded.fps(), recorded.losses.len());
         if recorded.losses.is_empty() {
-            assert_eq!((recorded.code, recorded.frames.len()), (Some(0), frames), "{}", recorded.told);
+            assert_eq!((recorded.code, recorded.frames.len()), (Some(0), count as usize), "{}", recorded.told);
             return;
         }
-        assert!(rate > 1.0, "{frames} frames lose some even at {rate} frames/s: {}", recorded.told);
+        assert!(rate > 1.0, "{count} frames lose some even at {rate} frames/s: {}", recorded.told);
         rate = (rate * 0.5).floor().max(1.0);
     }
 }
@@ -223,7 +222,7 @@ pub fn results_belong_to_their_frames() {
         return;
     }
     fake::put_in(&lines_of_four_frames());
-    let recorded = record_calmly("results", 40, &[&LIGHT[..], &["--threshold", "0.1"]].concat(), || {});
+    let recorded = record_calmly("results", frames(40, 24), &[&LIGHT[..], &["--threshold", "0.1"]].concat(), || {});
     recorded.assert_accounted();
     let half = recorded.lost_by("metadata_lost");
     let mut compared = 0;
@@ -233,7 +232,7 @@ pub fn results_belong_to_their_frames() {
             compared += 1;
         }
     }
-    assert!(compared >= 20, "{compared} frames had their metadata");
+    assert!(compared >= frames(20, 12), "{compared} frames had their metadata");
 }
 
 pub fn a_slow_network_gives_a_result_in_one_of_three_frames() {
@@ -242,7 +241,7 @@ pub fn a_slow_network_gives_a_result_in_one_of_three_frames() {
     }
     fake::put_in(&lines_of_four_frames());
     fake::set("slow_network", 3);
-    let recorded = record_calmly("slow", 30, &[&LIGHT[..], &["--threshold", "0.1"]].concat(), || {});
+    let recorded = record_calmly("slow", frames(30, 18), &[&LIGHT[..], &["--threshold", "0.1"]].concat(), || {});
     recorded.assert_accounted();
     let half = recorded.lost_by("metadata_lost");
     for (number, rows) in recorded.numbers().into_iter().zip(recorded.new_rows()) {
@@ -267,10 +266,10 @@ pub fn missing_metadata_is_in_the_ledger_and_pictures_are_kept() {
         return;
     }
     fake::set("drop_metadata_every", 5);
-    let recorded = record_calmly("halves", 30, &[], || {});
+    let recorded = record_calmly("halves", frames(30, 20), &[], || {});
     recorded.assert_accounted();
     let lost = recorded.lost_by("metadata_lost");
-    assert!(lost.len() >= 5, "{lost:?}: {}", recorded.told);
+    assert!(lost.len() >= frames(5, 3) as usize, "{lost:?}: {}", recorded.told);
     assert!(recorded.frames.iter().all(|frame| frame["picture"].is_object()));
 }
 
@@ -279,10 +278,10 @@ pub fn missing_pictures_are_in_the_ledger_and_results_are_kept() {
         return;
     }
     fake::set("drop_image_every", 5);
-    let recorded = record_calmly("others", 30, &[], || {});
+    let recorded = record_calmly("others", frames(30, 20), &[], || {});
     recorded.assert_accounted();
     let lost = recorded.lost_by("picture_lost");
-    assert!(lost.len() >= 5, "{lost:?}: {}", recorded.told);
+    assert!(lost.len() >= frames(5, 3) as usize, "{lost:?}: {}", recorded.told);
     for (number, frame) in recorded.numbers().iter().zip(&recorded.frames) {
         assert_eq!(frame["picture"].is_null(), lost.contains(number), "{frame}");
     }

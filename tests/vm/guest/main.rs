@@ -30,12 +30,12 @@ type Tests = &'static [(&'static str, fn())];
 
 const VIVID: Tests = named! {
     source:
-        a_hundred_frames_of_yuyv
-        a_hundred_frames_of_nv12
-        a_hundred_frames_of_yuv420
-        a_hundred_frames_of_rgb
-        a_hundred_frames_of_bgr
-        a_hundred_frames_of_grey
+        frames_of_yuyv
+        frames_of_nv12
+        frames_of_yuv420
+        frames_of_rgb
+        frames_of_bgr
+        frames_of_grey
         jpeg_is_refused_by_a_camera_that_has_none_with_what_it_has
         the_first_capture_node_is_found_and_the_metadata_node_is_not_taken_for_one
         the_nearest_size_and_rate_are_taken_and_told
@@ -63,7 +63,7 @@ const VIVID: Tests = named! {
         pictures_and_metadata_of_two_nodes_are_paired_whatever_is_dropped
         ;
     recording:
-        a_hundred_frames_of_each_format_are_recorded_and_read_back
+        frames_of_each_format_are_recorded_and_read_back
         a_recording_of_a_camera_that_drops_and_breaks_frames_accounts_for_each
         a_recording_of_an_unplugged_camera_ends_cleanly_with_all_it_gave
         ;
@@ -109,6 +109,11 @@ const IMX500_LONG: Tests = named! {
 /// All tests are wanted, and long ones at their full length.
 pub fn is_full() -> bool {
     std::env::var_os("KINORA_VM_FULL").is_some()
+}
+
+/// How many frames a test takes: all of them, or fewer where the tests are to be over soon.
+pub fn frames(all: u32, soon: u32) -> u32 {
+    if is_full() { all } else { soon }
 }
 
 fn tests_with(camera: &str) -> Vec<Tests> {

@@ -71,12 +71,13 @@ fn assert_yellow(jpeg: &[u8]) {
     assert!(near([191, 191, 0]) || near([176; 3]), "{found:?} is neither yellow nor its grey");
 }
 
-pub fn a_hundred_frames_of_each_format_are_recorded_and_read_back() {
+pub fn frames_of_each_format_are_recorded_and_read_back() {
     use PixelFormat::{Bgr888, Grey, Nv12, Rgb888, Yuv420, Yuyv};
+    let frames = crate::frames(100, 30).into();
     for format in [Yuyv, Nv12, Yuv420, Rgb888, Bgr888, Grey] {
-        let (file, failure) = record(format.name(), format, 100, |_| {});
+        let (file, failure) = record(format.name(), format, frames, |_| {});
         assert_eq!(failure, None);
-        check(&file, 100, Cause::SourceGap);
+        check(&file, frames, Cause::SourceGap);
     }
 }
 

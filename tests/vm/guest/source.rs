@@ -75,13 +75,14 @@ fn start(options: &V4l2Options) -> V4l2Source {
     source
 }
 
-/// 100 frames in one format: whole, counted, stamped, and showing vivid's colour bars: the second one is yellow.
-fn a_hundred_frames(format: PixelFormat, yellow: &[(usize, u8)]) {
+/// Frames in one format: whole, counted, stamped, and showing vivid's colour bars: the second one is yellow.
+fn show_bars(format: PixelFormat, yellow: &[(usize, u8)]) {
     let mut source = start(&options(format));
     let frame_time = source.describe().frame_time();
     let begun = Instant::now();
     let (mut last_at, mut last_wall) = (SystemClock.now() - Span::from_s(60), None);
-    let account = run(&mut source, 100, |_, slot| {
+    let wanted = crate::frames(100, 30);
+    let account = run(&mut source, wanted as usize, |_, slot| {
         let frame = slot.frame(None);
         let pixels = frame.pixels.unwrap();
         assert_eq!((pixels.info.format, pixels.info.width, pixels.info.height), (format, 640, 480));
@@ -102,41 +103,41 @@ fn a_hundred_frames(format: PixelFormat, yellow: &[(usize, u8)]) {
     assert!(account.ended.is_none(), "{:?}", account.ended);
     assert!(account.delivered.windows(2).all(|pair| pair[0] < pair[1]));
     println!(
-        "{}: 100 frames in {seconds:.1} s, {} more that the camera lost; {:.1} frames/s",
+        "{}: {wanted} frames in {seconds:.1} s, {} more that the camera lost; {:.1} frames/s",
         source.mode(),
         account.gaps(),
-        100.0 / seconds
+        f64::from(wanted) / seconds
     );
 }
 
 /// Row 400, column 120: inside the second of eight bars, below vivid's text.
 const PIXEL: usize = 400 * 640 + 120;
 
-pub fn a_hundred_frames_of_yuyv() {
-    a_hundred_frames(PixelFormat::Yuyv, &[(2 * PIXEL, 162), (2 * PIXEL + 1, 44), (2 * PIXEL + 3, 142)]);
+pub fn frames_of_yuyv() {
+    show_bars(PixelFormat::Yuyv, &[(2 * PIXEL, 162), (2 * PIXEL + 1, 44), (2 * PIXEL + 3, 142)]);
 }
 
-pub fn a_hundred_frames_of_nv12() {
+pub fn frames_of_nv12() {
     let chroma = 640 * 480 + 200 * 640 + 120;
-    a_hundred_frames(PixelFormat::Nv12, &[(PIXEL, 162), (chroma, 44), (chroma + 1, 142)]);
+    show_bars(PixelFormat::Nv12, &[(PIXEL, 162), (chroma, 44), (chroma + 1, 142)]);
 }
 
-pub fn a_hundred_frames_of_yuv420() {
+pub fn frames_of_yuv420() {
     let chroma = 640 * 480 + 200 * 320 + 60;
-    a_hundred_frames(PixelFormat::Yuv420, &[(PIXEL, 162), (chroma, 44), (chroma + 320 * 240, 142)]);
+    show_bars(PixelFormat::Yuv420, &[(PIXEL, 162), (chroma, 44), (chroma + 320 * 240, 142)]);
 }
 
-pub fn a_hundred_frames_of_rgb() {
-    a_hundred_frames(PixelFormat::Rgb888, &[(3 * PIXEL, 191), (3 * PIXEL + 1, 191), (3 * PIXEL + 2, 0)]);
+pub fn frames_of_rgb() {
+    show_bars(PixelFormat::Rgb888, &[(3 * PIXEL, 191), (3 * PIXEL + 1, 191), (3 * PIXEL + 2, 0)]);
 }
 
-pub fn a_hundred_frames_of_bgr() {
-    a_hundred_frames(PixelFormat::Bgr888, &[(3 * PIXEL, 0), (3 * PIXEL + 1, 191), (3 * PIXEL + 2, 191)]);
+pub fn frames_of_bgr() {
+    show_bars(PixelFormat::Bgr888, &[(3 * PIXEL, 0), (3 * PIXEL + 1, 191), (3 * PIXEL + 2, 191)]);
 }
 
-pub fn a_hundred_frames_of_grey() {
+pub fn frames_of_grey() {
     // Of the full range, unlike the Y of YUYV.
-    a_hundred_frames(PixelFormat::Grey, &[(PIXEL, 176)]);
+    show_bars(PixelFormat::Grey, &[(PIXEL, 176)]);
 }
 
 pub fn jpeg_is_refused_by_a_camera_that_has_none_with_what_it_has() {

@@ -132,9 +132,13 @@ impl<T: Copy> Pairing<T> {
     /// Gives up the oldest half of `side` if it has waited for longer than two frame times at `now`. To be asked only after
     /// the other queue was found empty: a caller that is late itself finds both halves old.
     pub fn overdue(&mut self, side: Side, now: Timestamp) -> Option<Paired<T>> {
-        let oldest = self.waiting[side.index()].front()?;
-        let is_over = self.waiting[side.other().index()].is_empty() && now - oldest.at > self.patience;
-        if is_over { self.give_up(side) } else { None }
+        if self.is_overdue(side, now) { self.give_up(side) } else { None }
+    }
+
+    /// Whether [`overdue`](Self::overdue) would give a half up.
+    pub fn is_overdue(&self, side: Side, now: Timestamp) -> bool {
+        let is_old = |half: &Half<T>| now - half.at > self.patience;
+        self.waiting[side.other().index()].is_empty() && self.waiting[side.index()].front().is_some_and(is_old)
     }
 
     /// Gives everything back that waits, in no particular order: the streams are stopping.

@@ -361,7 +361,18 @@ impl Source for Imx500Source {
             if other_is_ready {
                 continue;
             }
-            if let Some(given_up) = stream.pairing.overdue(side, SystemClock.now()) {
+            let now = SystemClock.now();
+            if !stream.pairing.is_overdue(side, now) {
+                continue;
+            }
+            // Since the look at the queues this thread may have stood still for longer than a half waits.
+            let again = wait_for([stream.queue(side.other())], Span::ZERO);
+            let [other] = again.map_err(|error| refused("poll", &self.found.image, error))?;
+            if other.buffer {
+                stream.take(side.other()).map_err(|error| gone_or(&self.found, side.other(), error))?;
+                return Ok(stream.next_frame(&mut frames, slot)?.unwrap_or(Filled::Nothing));
+            }
+            if let Some(given_up) = stream.pairing.overdue(side, now) {
                 return stream.frame_of(given_up, &mut frames, slot);
             }
         }

@@ -57,7 +57,7 @@ pub struct Frames<'a> {
 }
 
 impl Stream {
-    fn queue(&mut self, side: Side) -> &mut sys::Buffers {
+    pub fn queue(&mut self, side: Side) -> &mut sys::Buffers {
         match side {
             Side::Image => &mut self.rig.image,
             Side::Metadata => &mut self.rig.metadata,

@@ -32,6 +32,8 @@ pub fn json(arguments: &[&str]) -> Value {
 /// Records from `source` and returns the exit code, what was said, and what is in the file, which must be intact.
 pub fn record(name: &str, source: &str, more: &[&str], meanwhile: impl FnOnce()) -> (Option<i32>, String, Value) {
     let file = format!("/tmp/{name}.kinora");
+    // Another camera's tests may have used the name.
+    let _ = std::fs::remove_file(&file);
     let arguments = [&["record", "--source", source, "--out", &file], more].concat();
     let recorder = command(&arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
     meanwhile();

@@ -147,7 +147,7 @@ impl Recorded {
             half.difference(other).filter(|number| kept.contains(number)).copied().collect::<BTreeSet<_>>()
         };
         assert_eq!(alone(&metadata, &image), no_metadata, "frames without metadata; {}", self.told);
-        assert_eq!(alone(&image, &metadata), no_picture, "frames without picture; {}", self.told);
+        assert_eq!(alone(&image, &metadata), no_picture, "frames without picture; {:?} {}", self.losses, self.told);
     }
 
     fn fps(&self) -> f64 {

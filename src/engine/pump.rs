@@ -270,7 +270,13 @@ impl Pump {
     fn is_stale(&self, slot: &Slot, ledger: &mut Ledger) -> bool {
         let (sequence, at) = (slot.meta.sequence, slot.meta.captured_at);
         let Some((newest, newest_at)) = self.newest else { return false };
-        if !self.is_of_now || sequence > newest || at > newest_at || self.half == Some(sequence) {
+        // A source that waits loses nothing: what it delivers again is meant.
+        if !self.is_of_now
+            || !self.source.describe().live
+            || sequence > newest
+            || at > newest_at
+            || self.half == Some(sequence)
+        {
             return false;
         }
         if self.delivered == Some(sequence) {

@@ -146,7 +146,7 @@ impl Camera {
         Filled::Lost(Loss::run(cause, first, count, now, now))
     }
 
-    /// Fills the slot. A frame that comes `again` is to be refused: it is lost, and tells nothing new of the numbers.
+    /// Fills the slot. A live frame that comes `again` is to be refused: it is lost, and tells nothing new of the numbers.
     fn deliver(&mut self, told: &mut Told, slot: &mut Slot, sent: Sent, again: bool) -> Filled {
         let info = PictureInfo::packed(PixelFormat::Grey, WIDTH, sent.rows);
         slot.pixels_mut(info).expect("the slot was made for it").fill(sent.value);
@@ -155,7 +155,7 @@ impl Camera {
         slot.meta.captured_wall = self.clock.pair().wall_of(sent.captured_at);
         slot.results.begin(ResultKind::Classifications);
         slot.results.push_classification(0.5, sent.class()).expect("room for one");
-        if again {
+        if again && self.info.live {
             told.lost[usize::from(Cause::Repeated.code()) - 1] += 1;
         } else {
             told.noticed(sent.sequence, sent.sequence);

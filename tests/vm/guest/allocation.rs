@@ -6,11 +6,10 @@ use kinora::Capture;
 use kinora::frame::PixelFormat;
 use kinora::source::v4l2::{V4l2Options, V4l2Source};
 
-use crate::CAMERA;
+use crate::{CAMERA, scratch};
 
 /// Built by `scripts/vm-test` from `tests/malloc_count`.
 const COUNTER: &str = "/lib/malloc_count.so";
-const REPORT: &str = "/tmp/malloc_report";
 /// In the environment of the counted process: how many frames it takes.
 pub const FRAMES: &str = "KINORA_VM_FRAMES";
 
@@ -23,10 +22,11 @@ pub fn the_capture_thread_of_a_camera_allocates_nothing_however_long_it_runs() {
 /// Calls of the capture thread in a process that takes so many frames.
 fn calls_with(frames: u32) -> u64 {
     let program = std::env::current_exe().unwrap();
+    let report = scratch("malloc_report");
     let mut counted = Command::new(program);
-    counted.env("LD_PRELOAD", COUNTER).env("KINORA_MALLOC_REPORT", REPORT).env(FRAMES, frames.to_string());
+    counted.env("LD_PRELOAD", COUNTER).env("KINORA_MALLOC_REPORT", &report).env(FRAMES, frames.to_string());
     assert!(counted.status().unwrap().success());
-    let report = std::fs::read_to_string(REPORT).unwrap();
+    let report = std::fs::read_to_string(report).unwrap();
     let of_capture = report.lines().find_map(|line| line.strip_suffix(" kinora-capture"));
     of_capture.unwrap_or_else(|| panic!("no capture thread in {report}")).parse().unwrap()
 }

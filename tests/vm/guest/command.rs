@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{CAMERA, set};
+use crate::{CAMERA, scratch, set};
 
 /// The command; variables called `KINORA_…` are settings to it, and ours is none.
 pub fn command(arguments: &[&str]) -> Command {
@@ -29,9 +29,14 @@ pub fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text} {}", messages(&output)))
 }
 
+/// The recording of that name, as the command is told of it.
+pub fn recording(name: &str) -> String {
+    scratch(name).with_extension("kinora").display().to_string()
+}
+
 /// Records from `source` and returns the exit code, what was said, and what is in the file, which must be intact.
 pub fn record(name: &str, source: &str, more: &[&str], meanwhile: impl FnOnce()) -> (Option<i32>, String, Value) {
-    let file = format!("/tmp/{name}.kinora");
+    let file = recording(name);
     // Another camera's tests may have used the name.
     let _ = std::fs::remove_file(&file);
     let arguments = [&["record", "--source", source, "--out", &file], more].concat();
@@ -78,9 +83,10 @@ pub fn the_recording_of_an_unplugged_camera_is_closed_and_the_command_says_why_i
 }
 
 pub fn a_camera_that_is_not_there_is_exit_1_with_the_cameras_that_are() {
-    let output = kinora(&["record", "--source", "v4l2:/dev/video9", "--out", "/tmp/none.kinora"]);
+    let file = recording("none");
+    let output = kinora(&["record", "--source", "v4l2:/dev/video9", "--out", &file]);
     let told = messages(&output);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("/dev/video9") && told.contains(CAMERA), "{told}");
-    assert!(!Path::new("/tmp/none.kinora").exists());
+    assert!(!Path::new(&file).exists());
 }

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::command::{self, json, kinora, messages};
+use crate::command::{self, json, kinora, messages, recording};
 use crate::{fake, frames};
 
 /// A network and a dump of it, from `../shared`.
@@ -53,7 +53,7 @@ fn ready() -> bool {
 fn record(name: &str, more: &[&str], meanwhile: impl FnOnce()) -> Recorded {
     let more = [&["--network", "ssd"], more].concat();
     let (code, told, info) = command::record(name, "imx500", &more, meanwhile);
-    let output = kinora(&["cat", "--all", "--json", &format!("/tmp/{name}.kinora")]);
+    let output = kinora(&["cat", "--all", "--json", &recording(name)]);
     let text = String::from_utf8(output.stdout).unwrap();
     let (mut frames, mut losses) = (Vec::new(), Vec::new());
     for record in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
@@ -64,7 +64,7 @@ fn record(name: &str, more: &[&str], meanwhile: impl FnOnce()) -> Recorded {
             _ => {}
         }
     }
-    std::fs::remove_file(format!("/tmp/{name}.kinora")).unwrap();
+    std::fs::remove_file(recording(name)).unwrap();
     Recorded { code, told, info, frames, losses }
 }
 
@@ -314,17 +314,17 @@ pub fn a_start_that_the_chip_refuses_is_told() {
         return;
     }
     fake::set("i2c_errors", 1000);
-    let output =
-        kinora(&["record", "--source", "imx500", "--network", "ssd", "--frames", "5", "--out", "/tmp/refused.kinora"]);
+    let refused = recording("refused");
+    let output = kinora(&["record", "--source", "imx500", "--network", "ssd", "--frames", "5", "--out", &refused]);
     let told = messages(&output);
     println!("{told}");
     assert!(output.status.code() == Some(1) && told.contains("the sensor does not answer"), "{told}");
-    assert_eq!(json(&["verify", "--json", "/tmp/refused.kinora"])["damaged_count"], 0);
-    std::fs::remove_file("/tmp/refused.kinora").unwrap();
+    assert_eq!(json(&["verify", "--json", &refused])["damaged_count"], 0);
+    std::fs::remove_file(refused).unwrap();
     fake::rest();
     std::fs::rename("/lib/firmware/imx500_loader.fpk", "/lib/firmware/away").unwrap();
     let output =
-        kinora(&["record", "--source", "imx500", "--network", "ssd", "--frames", "5", "--out", "/tmp/bare.kinora"]);
+        kinora(&["record", "--source", "imx500", "--network", "ssd", "--frames", "5", "--out", &recording("bare")]);
     std::fs::rename("/lib/firmware/away", "/lib/firmware/imx500_loader.fpk").unwrap();
     let told = messages(&output);
     assert!(output.status.code() == Some(1) && told.contains("apt install imx500-all"), "{told}");

@@ -13,6 +13,7 @@ mod raw;
 mod recording;
 mod source;
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -21,6 +22,11 @@ use v4l::control::{Control, Type, Value};
 const CAMERA: &str = "/dev/video0";
 /// An emulated machine on a busy host: long enough for anything that ends at all.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A file or folder of that name where the machine keeps nothing.
+pub fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(name)
+}
 
 macro_rules! named {
     ($($file:ident: $($test:ident)*;)*) => { &[$($((stringify!($test), $file::$test as fn())),*),*] };

@@ -7,7 +7,7 @@ use kinora::recording::Reader;
 use kinora::source::v4l2::{V4l2Options, V4l2Source};
 use kinora::{Capture, Cause, Recorder, Stream};
 
-use crate::{CAMERA, set};
+use crate::{CAMERA, scratch, set};
 
 fn stream(format: PixelFormat) -> Stream {
     let options = V4l2Options { size: Some((640, 480)), format: Some(format), ..V4l2Options::default() };
@@ -16,7 +16,7 @@ fn stream(format: PixelFormat) -> Stream {
 
 /// Records until `frames` are kept or the camera fails; the file, and what the camera said.
 fn record(name: &str, format: PixelFormat, frames: u64, mut each: impl FnMut(u64)) -> (PathBuf, Option<String>) {
-    let directory = PathBuf::from("/tmp").join(name);
+    let directory = scratch(name);
     let mut stream = stream(format);
     let mut recorder = Recorder::create(&directory).unwrap();
     let mut failure = None;

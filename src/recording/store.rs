@@ -117,40 +117,45 @@ pub trait PageStore {
     fn counts(&self) -> StoreCounts;
 }
 
-/// A store that is only lent: whoever lends it can look at it when the recording is closed.
-impl<S: PageStore> PageStore for &mut S {
-    fn reach(&mut self, end: u64) -> Result<(), StoreError> {
-        (**self).reach(end)
-    }
+macro_rules! forward {
+    ($($pointer:ty),+) => {$(
+        impl<S: PageStore + ?Sized> PageStore for $pointer {
+            fn reach(&mut self, end: u64) -> Result<(), StoreError> {
+                (**self).reach(end)
+            }
 
-    fn area(&mut self, offset: u64, len: usize) -> &mut [u8] {
-        (**self).area(offset, len)
-    }
+            fn area(&mut self, offset: u64, len: usize) -> &mut [u8] {
+                (**self).area(offset, len)
+            }
 
-    fn publish(&mut self, committed: u64, frames: u64, durable: u64) {
-        (**self).publish(committed, frames, durable);
-    }
+            fn publish(&mut self, committed: u64, frames: u64, durable: u64) {
+                (**self).publish(committed, frames, durable);
+            }
 
-    fn sync_start(&mut self, end: u64) {
-        (**self).sync_start(end);
-    }
+            fn sync_start(&mut self, end: u64) {
+                (**self).sync_start(end);
+            }
 
-    fn sync_wait(&mut self, end: u64) -> Result<(), StoreError> {
-        (**self).sync_wait(end)
-    }
+            fn sync_wait(&mut self, end: u64) -> Result<(), StoreError> {
+                (**self).sync_wait(end)
+            }
 
-    fn synced(&mut self) -> Result<u64, StoreError> {
-        (**self).synced()
-    }
+            fn synced(&mut self) -> Result<u64, StoreError> {
+                (**self).synced()
+            }
 
-    fn close(&mut self, end: u64) -> Result<(), StoreError> {
-        (**self).close(end)
-    }
+            fn close(&mut self, end: u64) -> Result<(), StoreError> {
+                (**self).close(end)
+            }
 
-    fn counts(&self) -> StoreCounts {
-        (**self).counts()
-    }
+            fn counts(&self) -> StoreCounts {
+                (**self).counts()
+            }
+        }
+    )+};
 }
+// Lent: whoever lends a store can look at it when the recording is closed. Boxed: `Pages` chooses its kind.
+forward!(&mut S, Box<S>);
 
 /// Makes the pages of a recorder's files in place of the file system, so that a test can have the real recorder write to a disk
 /// that is slow, full, or fails.
@@ -160,38 +165,4 @@ pub trait Pages: Send + Sync {
     /// # Errors
     /// The file cannot be made.
     fn create(&self, path: &Path, geometry: &Geometry) -> Result<Box<dyn PageStore + Send>, StoreError>;
-}
-
-impl PageStore for Box<dyn PageStore + Send> {
-    fn reach(&mut self, end: u64) -> Result<(), StoreError> {
-        (**self).reach(end)
-    }
-
-    fn area(&mut self, offset: u64, len: usize) -> &mut [u8] {
-        (**self).area(offset, len)
-    }
-
-    fn publish(&mut self, committed: u64, frames: u64, durable: u64) {
-        (**self).publish(committed, frames, durable);
-    }
-
-    fn sync_start(&mut self, end: u64) {
-        (**self).sync_start(end);
-    }
-
-    fn sync_wait(&mut self, end: u64) -> Result<(), StoreError> {
-        (**self).sync_wait(end)
-    }
-
-    fn synced(&mut self) -> Result<u64, StoreError> {
-        (**self).synced()
-    }
-
-    fn close(&mut self, end: u64) -> Result<(), StoreError> {
-        (**self).close(end)
-    }
-
-    fn counts(&self) -> StoreCounts {
-        (**self).counts()
-    }
 }

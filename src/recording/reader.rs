@@ -43,7 +43,7 @@ pub enum ReadError {
         reason: RecordError,
     },
     /// Nothing is left of it; the others can still be read.
-    #[error("frame {frame} is lost: the part of the recording that held it is damaged")]
+    #[error("frame {frame} is lost: the part of the recording that held it is damaged; kinora verify tells where")]
     Missing {
         /// Ordinal of the frame.
         frame: u64,

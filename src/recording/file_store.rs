@@ -476,6 +476,7 @@ fn start(mut pager: Box<Pager>, shared: Arc<Shared>) -> io::Result<Link> {
     let (mut answer, answers) = rtrb::RingBuffer::new(RING);
     let thread = std::thread::Builder::new().name("kinora-pages".into()).spawn(move || {
         make_background();
+        let mut failed = false;
         loop {
             // Asked first: commands that came before it are still done.
             let stop = shared.stop.load(Ordering::Acquire);
@@ -492,7 +493,14 @@ fn start(mut pager: Box<Pager>, shared: Arc<Shared>) -> io::Result<Link> {
             shared.prefaulted.store(pager.prefaulted(), Ordering::Relaxed);
             if !more && asked.is_empty() {
                 std::thread::park_timeout(LOOK);
-                pager.look_again(shared.position.load(Ordering::Acquire));
+                if failed {
+                    continue;
+                }
+                if let Err(error) = pager.look_again(shared.position.load(Ordering::Acquire)) {
+                    // Told once: the recording ends with it.
+                    failed = true;
+                    let _ = answer.push(Answer::Failed(error));
+                }
             }
         }
     })?;

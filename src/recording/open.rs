@@ -47,6 +47,13 @@ pub enum OpenError {
         /// Length of the file.
         bytes: u64,
     },
+    /// The system could not read its first bytes, and no record was found that does without them.
+    #[error("it cannot be read: {error}")]
+    Unreadable {
+        /// The system's answer.
+        #[source]
+        error: io::Error,
+    },
     /// Written by a newer format.
     #[error("the recording has format version {version}, this program reads up to {supported}; use a newer kinora")]
     TooNew {
@@ -152,11 +159,12 @@ fn find<M: Medium>(medium: &M) -> Result<Opened, OpenError> {
 /// The geometry, from the front or else from the first record that repeats it; true when the front is damaged.
 fn find_geometry<M: Medium>(medium: &M, window: &mut Window) -> Result<(Geometry, bool), OpenError> {
     let mut bytes = [0; 64];
-    let filled = medium.fill(0, &mut bytes).unwrap_or(0);
+    let filled = medium.fill(0, &mut bytes);
     if medium.bytes() == 0 {
         return Err(OpenError::Empty);
     }
-    if let Ok(front) = Front::read_from_bytes(&bytes[..filled]) {
+    let start = filled.as_ref().map_or(&[][..], |&filled| &bytes[..filled]);
+    if let Ok(front) = Front::read_from_bytes(start) {
         let intact = front.is_intact();
         let version = front.version.get();
         if intact && version > VERSION {
@@ -167,9 +175,10 @@ fn find_geometry<M: Medium>(medium: &M, window: &mut Window) -> Result<(Geometry
         }
     }
     let geometry = PAGE_SIZES.iter().find_map(|&page| geometry_at(medium, window, page.into()));
-    match geometry.or_else(|| search_geometry(medium, window)) {
-        Some(geometry) => Ok((geometry, true)),
-        None => Err(OpenError::without_front(&bytes, medium.bytes())),
+    match (geometry.or_else(|| search_geometry(medium, window)), filled) {
+        (Some(geometry), _) => Ok((geometry, true)),
+        (None, Err(error)) => Err(OpenError::Unreadable { error }),
+        (None, Ok(_)) => Err(OpenError::without_front(&bytes, medium.bytes())),
     }
 }
 

@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use rustix::fs::{FallocateFlags, fallocate, fstatfs, ftruncate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, fstatfs, ftruncate};
 use rustix::io::Errno;
+use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 
 use super::format::{Geometry, round_up};
@@ -17,6 +18,8 @@ use crate::sys::map::{Lease, StepMap};
 const MAPS_MAX: usize = 4;
 /// Bytes prefaulted between two looks at the commands.
 const PREFAULT_CHUNK_BYTES: u64 = 256 << 10;
+/// No machine has smaller pages.
+const PAGE_BYTES_MIN: u64 = 4096;
 /// Bytes ahead that are looked at again, at least and at most: the kernel may have written prefaulted pages back since (many
 /// dirty pages on the machine), and the next write to such a page faults again.
 const NEAR_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=4 << 20;
@@ -61,6 +64,15 @@ pub enum Answer {
     Closed,
 }
 
+/// Pages of one step.
+struct Part<'a> {
+    map: &'a StepMap,
+    /// Where the step begins.
+    start: u64,
+    from: u64,
+    to: u64,
+}
+
 struct Mapped {
     step: u64,
     map: StepMap,
@@ -98,6 +110,8 @@ impl Pager {
     /// `file`: holds the front and nothing else.
     pub fn new(file: File, geometry: &Geometry, prefault_bytes: u64, room: Box<dyn Room>) -> Self {
         let limit = size_limit(&file);
+        // What is read is one page each time; more would come in folios of up to 2 MiB, which a sync write-protects as a whole.
+        let _ = fadvise(&file, 0, None, Advice::Random);
         let is_named = file.metadata().is_ok_and(|metadata| metadata.nlink() > 0);
         Self {
             file,
@@ -155,48 +169,76 @@ impl Pager {
 
     /// Makes what is needed soonest ready again, if the kernel took it back. To be called a hundred times a second: pages that
     /// are ready cost some 50 ns each.
-    pub fn look_again(&mut self, position: u64) {
+    ///
+    /// # Errors
+    /// [`StoreError::MapLost`]: the disk does not give a page back; an append that met it would end in a signal.
+    pub fn look_again(&mut self, position: u64) -> Result<(), StoreError> {
         let appended = position.saturating_sub(self.looked_at);
         self.looked_at = position;
         let near = (appended * NEAR_LOOKS).clamp(*NEAR_BYTES.start(), *NEAR_BYTES.end()).min(self.prefault_bytes);
         let until = (position + near).min(self.prefaulted);
         let mut from = position;
-        while let Some(to) = self.populate(from, until) {
-            from = to;
+        while let Some(part) = self.part(from, until) {
+            self.read_back(&part)?;
+            self.populate(&part);
+            from = part.to;
         }
+        Ok(())
     }
 
     /// Prefaults some more when less than asked for is ready beyond `position`. True when there is more to do.
     pub fn prefault(&mut self, position: u64) -> bool {
         let until = (position + self.prefault_bytes).min(self.grown);
-        match self.populate(self.prefaulted.max(position), until) {
-            None => false,
-            Some(to) => {
-                self.prefaulted = to;
-                to < until
-            }
-        }
+        let Some(part) = self.part(self.prefaulted.max(position), until) else { return false };
+        // Nothing was ever written there, so nothing is read.
+        self.populate(&part);
+        let to = part.to;
+        self.prefaulted = to;
+        to < until
     }
 
-    /// Makes the first pages of `from..until` present and writable; `None` when there is none. Returns how far it came.
-    fn populate(&self, from: u64, until: u64) -> Option<u64> {
+    /// The first pages of `from..until`, all of one step; `None` when there is none.
+    fn part(&self, from: u64, until: u64) -> Option<Part<'_>> {
         let from = from & !(self.page_bytes - 1);
         if from >= until {
             return None;
         }
         let step = from / self.step_bytes;
-        let step_start = step * self.step_bytes;
-        let to = until.min(from + PREFAULT_CHUNK_BYTES).min(step_start + self.step_bytes);
+        let start = step * self.step_bytes;
+        let to = until.min(from + PREFAULT_CHUNK_BYTES).min(start + self.step_bytes);
         let to = round_up(to, self.page_bytes).min(self.grown);
-        let mapped = self.maps.iter().find(|mapped| mapped.step == step)?;
-        if mapped.map.populate((from - step_start) as usize, (to - step_start) as usize).is_err() {
+        let map = &self.maps.iter().find(|mapped| mapped.step == step)?.map;
+        Some(Part { map, start, from, to })
+    }
+
+    /// Makes pages present and writable.
+    fn populate(&self, part: &Part<'_>) {
+        let Part { map, start, from, to } = *part;
+        if map.populate((from - start) as usize, (to - start) as usize).is_err() {
             // Before Linux 5.14: reading puts the pages into the cache; the append then only maps them.
-            let mut byte = [0];
             for page in (from..to).step_by(self.page_bytes as usize) {
-                let _ = self.file.read_at(&mut byte, page);
+                let _ = self.file.read_at(&mut [0], page);
             }
         }
-        Some(to)
+    }
+
+    /// Reads pages that were ready once and are no longer in memory. Before Linux 6.9 populating a page that the disk does
+    /// not give back tries for ever (mm/madvise: "make MADV_POPULATE_(READ|WRITE) handle VM_FAULT_RETRY properly").
+    fn read_back(&self, part: &Part<'_>) -> Result<(), StoreError> {
+        let Part { map, start, from, to } = *part;
+        let mut there = [0; (PREFAULT_CHUNK_BYTES / PAGE_BYTES_MIN) as usize];
+        if map.residency((from - start) as usize, (to - start) as usize, &mut there).is_err() {
+            return Ok(());
+        }
+        let pages = (from..to).step_by(page_size()).zip(there);
+        for (page, _) in pages.filter(|(_, there)| there & 1 == 0) {
+            while let Err(error) = self.file.read_at(&mut [0], page) {
+                if error.kind() != std::io::ErrorKind::Interrupted {
+                    return Err(StoreError::MapLost);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn open(&mut self, step: u64, least: u64) -> Result<(u64, Lease), StoreError> {

@@ -193,7 +193,7 @@ impl Tail {
 
 fn read_front(medium: &FileMedium) -> Result<Front, OpenError> {
     let mut bytes = [0; 64];
-    let filled = medium.fill(0, &mut bytes).unwrap_or(0);
+    let filled = medium.fill(0, &mut bytes).map_err(|error| OpenError::Unreadable { error })?;
     if filled == 0 {
         return Err(OpenError::Empty);
     }

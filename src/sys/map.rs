@@ -85,6 +85,26 @@ impl StepMap {
         self.map.advise_range(Advice::PopulateWrite, from, to - from)
     }
 
+    /// Of pages `from..to`, which are in memory: bit 0 of each entry of `there`, one for each page.
+    ///
+    /// # Errors
+    /// The system does not say.
+    ///
+    /// # Panics
+    /// When the range lies outside or `there` is too short.
+    pub fn residency(&self, from: usize, to: usize, there: &mut [u8]) -> io::Result<()> {
+        let page_bytes = rustix::param::page_size();
+        let pages = (to - from).div_ceil(page_bytes);
+        assert!(
+            from % page_bytes == 0 && to <= self.map.len() && pages <= there.len(),
+            "pages {from}..{to} of the map"
+        );
+        // SAFETY: the range lies in the map, whose pages the call only asks about; it writes one byte for each of them.
+        let done =
+            unsafe { libc::mincore(self.map.as_mut_ptr().add(from).cast(), to - from, there.as_mut_ptr().cast()) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
     /// True once a page of the map was lost (only known with the handler of `sys::signal`).
     pub fn is_dead(&self) -> bool {
         self.guard.is_dead()

@@ -13,8 +13,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::random::Random;
 
@@ -95,6 +95,34 @@ impl Trigger {
     }
 }
 
+/// Parts of the medium that are worn out: what touches one of them is answered with EIO and changes nothing.
+#[derive(Debug, Default)]
+pub struct BadParts(Mutex<Vec<BadPart>>);
+
+#[derive(Debug)]
+struct BadPart {
+    from: u64,
+    to: u64,
+    is_for_writes: bool,
+}
+
+impl BadParts {
+    /// From now on bytes `from..to` cannot be read, or cannot be written.
+    pub fn add(&self, from: u64, to: u64, is_for_writes: bool) {
+        self.0.lock().expect("nobody panics with it").push(BadPart { from, to, is_for_writes });
+    }
+
+    /// The medium is as good as new.
+    pub fn heal(&self) {
+        self.0.lock().expect("nobody panics with it").clear();
+    }
+
+    fn refuse(&self, offset: u64, len: u64, is_write: bool) -> bool {
+        let parts = self.0.lock().expect("nobody panics with it");
+        parts.iter().any(|part| part.is_for_writes == is_write && offset < part.to && part.from < offset + len)
+    }
+}
+
 /// The medium and its cache.
 pub struct Disk {
     /// What survives a power cut.
@@ -107,6 +135,8 @@ pub struct Disk {
     whole: Vec<(u64, u64)>,
     ignores_flush: bool,
     trigger: Arc<Trigger>,
+    bad: Arc<BadParts>,
+    pub refused: u64,
     pub flushes: u64,
     pub writes: u64,
 }
@@ -124,6 +154,8 @@ impl Disk {
             whole: whole.to_vec(),
             ignores_flush,
             trigger: Arc::new(Trigger::new()),
+            bad: Arc::default(),
+            refused: 0,
             flushes: 0,
             writes: 0,
         })
@@ -132,6 +164,11 @@ impl Disk {
     /// What makes the power go.
     pub fn trigger(&self) -> Arc<Trigger> {
         Arc::clone(&self.trigger)
+    }
+
+    /// What cannot be read or written.
+    pub fn bad_parts(&self) -> Arc<BadParts> {
+        Arc::clone(&self.bad)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -232,6 +269,7 @@ impl Disk {
 
     /// False when the client said good-bye.
     fn answer(&mut self, stream: &mut UnixStream, request: &[u8; 28]) -> io::Result<bool> {
+        const EIO: u32 = 5;
         const EINVAL: u32 = 22;
         let number = |from: usize, len: usize| request[from..from + len].iter().fold(0, |n, &b| n << 8 | u64::from(b));
         if number(0, 4) != 0x2560_9513 {
@@ -253,6 +291,10 @@ impl Disk {
             return Ok(false);
         }
         match kind {
+            0 if fits && self.bad.refuse(offset, len, false) => {
+                self.refused += 1;
+                stream.write_all(&reply(EIO))?;
+            }
             0 if fits => {
                 let mut out = vec![0; 16 + len as usize];
                 out[..16].copy_from_slice(&reply(0));
@@ -263,6 +305,11 @@ impl Disk {
                 let mut bytes = vec![0; len as usize];
                 // A request that the power cut broke off was never a write.
                 stream.read_exact(&mut bytes)?;
+                if self.bad.refuse(offset, len, true) {
+                    self.refused += 1;
+                    stream.write_all(&reply(EIO))?;
+                    return Ok(true);
+                }
                 let is_whole = fits && offset % SECTOR_BYTES as u64 == 0 && len % SECTOR_BYTES as u64 == 0;
                 if is_whole {
                     if flags & 1 != 0 {

@@ -17,13 +17,13 @@ use kinora::{Clock, ClockPair, ResultKind, Span, SystemClock};
 
 use crate::random::Random;
 
-const FOLDER: &str = "/disk/recordings";
+pub const FOLDER: &str = "/disk/recordings";
 /// Largest picture of our own frames.
-const PICTURE_BYTES_MAX: usize = 40_000;
+pub const PICTURE_BYTES_MAX: usize = 40_000;
 /// Recordings of earlier boots that stay on the disk.
 const FILES_KEPT: usize = 2;
 /// Our own frames say that they are ours.
-const SOURCE: &str = "power cut";
+pub const SOURCE: &str = "power cut";
 
 /// `NAME=VALUE` of the line that the host sent.
 fn setting(name: &str) -> String {
@@ -35,7 +35,7 @@ fn setting(name: &str) -> String {
 /// A machine that goes on from a stored state has the random numbers of that state, too; ids of recordings come from them.
 /// `RNDRESEEDCRNG` has the kernel take new ones from the (emulated) processor.
 #[allow(unsafe_code, reason = "there is no safe way to it")]
-fn renew_random_numbers() {
+pub fn renew_random_numbers() {
     use std::os::fd::AsRawFd;
     const RNDRESEEDCRNG: libc::c_ulong = 0x5207;
     let device = std::fs::File::options().write(true).open("/dev/urandom").expect("it is there");
@@ -188,7 +188,7 @@ impl Expected {
 }
 
 /// A frame of our own: size, picture and results follow from the recording's id and the frame's number.
-fn fill(slot: &mut Slot, id: &[u8; 16], n: u64, now: ClockPair) {
+pub fn fill(slot: &mut Slot, id: &[u8; 16], n: u64, now: ClockPair) {
     slot.reset();
     let mut random = Random::new(u64::from_le_bytes(*id.first_chunk().expect("8 of 16")) ^ n);
     slot.meta.sequence = n;

@@ -31,7 +31,7 @@ struct Asked {
     accel: String,
     cuts: u64,
     seed: u64,
-    /// `honest`, or what must be noticed: `flushless` (the writer), `lying` (the disk).
+    /// `honest`; what must be noticed: `flushless` (the writer), `lying` (the disk); or `bad-pages`, without any cut.
     kind: String,
     /// The machine boots once, and every further time goes on from its state before it knew of a disk.
     resumes: bool,
@@ -86,6 +86,11 @@ impl Asked {
         qemu.spawn().expect("qemu-system-x86_64 starts")
     }
 
+    fn copy_pristine(&self, image: &Path) {
+        let copied = Command::new("cp").arg("--sparse=always").arg(&self.pristine).arg(image).status();
+        assert!(copied.is_ok_and(|status| status.success()), "cannot copy {}", self.pristine.display());
+    }
+
     /// The stored state; it is the same for each kind of run.
     fn state(&self) -> PathBuf {
         self.folder.with_file_name("state")
@@ -111,6 +116,71 @@ impl Asked {
     }
 }
 
+/// One boot in which the machine names parts of its disk that then answer with EIO, and says how its tests went.
+fn bad_pages(asked: &Asked) -> ExitCode {
+    let begun = Instant::now();
+    let (image, socket) = (asked.folder.join("disk.img"), asked.folder.join("disk.sock"));
+    asked.copy_pristine(&image);
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).expect("a socket in our folder");
+    let mut disk = Disk::open(&image, &[], false).expect("our image");
+    let bad = disk.bad_parts();
+    let state = asked.state();
+    let mut machine = asked.start(&socket, 0, asked.resumes.then_some(&*state));
+    let server = std::thread::spawn(move || {
+        disk.serve(&listener).expect("the disk serves");
+        disk.refused
+    });
+    let lines = listen(&mut machine);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let go = format!("go mode=bad-pages fs={} seed={} time={time}\n", asked.fs, asked.seed);
+    if asked.resumes {
+        say(&mut machine, &go);
+    }
+    let (mut trace, mut passed, mut failed) = (Vec::new(), 0, 0);
+    while let Ok(line) = lines.recv_timeout(PATIENCE) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["ready"] => say(&mut machine, &go),
+            ["bad", kind, from, to] => {
+                let number = |word: &str| word.parse().expect("a number of bytes");
+                bad.add(number(from), number(to), *kind == "write");
+                say(&mut machine, "done\n");
+            }
+            ["heal"] => {
+                bad.heal();
+                say(&mut machine, "done\n");
+            }
+            ["test", .., result] => {
+                println!("{line}");
+                passed += u64::from(*result == "ok");
+                failed += u64::from(*result == "FAILED");
+            }
+            _ => {}
+        }
+        let is_end = line.starts_with("guest ended") || line.starts_with("unmountable");
+        trace.push(line);
+        if is_end {
+            break;
+        }
+    }
+    machine.kill().expect("it is our child");
+    machine.wait().expect("it is our child");
+    let refused = server.join().expect("the disk serves");
+    let log = asked.folder.join("bad_pages.log");
+    let _ = std::fs::write(&log, trace.join("\n"));
+    let whole = trace.last().is_some_and(|line| line == "guest ended: 0");
+    if !whole || failed > 0 {
+        println!("FAILED: the machine ended with {:?}; all that it said: {}", trace.last(), log.display());
+    }
+    println!(
+        "{}, bad pages: {refused} requests refused in {} s; {passed} passed, {failed} failed",
+        asked.fs,
+        begun.elapsed().as_secs()
+    );
+    ExitCode::from(u8::from(!whole || failed > 0 || passed == 0 || refused == 0))
+}
+
 /// What the machine waits for. It may be dead already.
 fn say(machine: &mut Child, line: &str) {
     let stdin = machine.stdin.as_mut().expect("it is piped");
@@ -125,6 +195,9 @@ pub fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
         asked.store_state();
     }
     let begun = Instant::now();
+    if asked.kind == "bad-pages" {
+        return bad_pages(&asked);
+    }
     let mut history = History::new(&asked);
     let mut cuts = 0;
     while cuts < asked.cuts && !history.is_over() {
@@ -202,8 +275,7 @@ impl<'a> History<'a> {
 
     fn new_disk(&mut self) {
         self.account.forget_claims();
-        let copied = Command::new("cp").arg("--sparse=always").arg(&self.asked.pristine).arg(&self.image).status();
-        assert!(copied.is_ok_and(|status| status.success()), "cannot copy {}", self.asked.pristine.display());
+        self.asked.copy_pristine(&self.image);
     }
 
     /// Boots and, when there is a plan, cuts the power; without one it only looks.

@@ -2,6 +2,7 @@
 //! not flushed, and the next boot must find every frame that was claimed durable. `scripts/power-cut` starts it; run by
 //! `cargo test` it says so and does nothing.
 
+mod bad_pages;
 mod disk;
 mod guest;
 mod host;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
             guest::run();
             ExitCode::SUCCESS
         }
+        Some("bad-pages") => bad_pages::run(),
         Some("host") => host::run(arguments),
         _ => {
             println!("skipped: power cuts need a virtual machine; run scripts/power-cut");

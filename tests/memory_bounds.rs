@@ -78,14 +78,19 @@ const MIB: usize = 1 << 20;
 
 /// Peak of what `action` takes beyond what there was. More than `bound` aborts: an allocator can only refuse.
 fn peak_of(what: &str, bound: usize, action: impl FnOnce()) -> usize {
+    let peak = quiet_peak_of(bound, action);
+    println!("{what}: {:.2} MiB of at most {:.0}", peak as f64 / MIB as f64, bound as f64 / MIB as f64);
+    peak
+}
+
+/// As [`peak_of`], for what is done thousands of times.
+fn quiet_peak_of(bound: usize, action: impl FnOnce()) -> usize {
     let before = NOW.get();
     PEAK.set(before);
     LIMIT.set(before + bound);
     action();
     LIMIT.set(usize::MAX);
-    let peak = PEAK.get() - before;
-    println!("{what}: {:.2} MiB of at most {:.0}", peak as f64 / MIB as f64, bound as f64 / MIB as f64);
-    peak
+    PEAK.get() - before
 }
 
 /// Imports all of `bytes` as a modlib recording; units of at most `limit` bytes. How many were frames, and how many not.
@@ -295,4 +300,85 @@ fn a_jpeg_that_claims_65_535_by_65_535_is_refused_before_memory_is_taken_for_it(
         assert!(decoded.is_err(), "{read:?}: {decoded:?}");
     });
     assert!(peak < MIB, "{peak}");
+}
+
+#[path = "../fuzz/src/imx500_heads.rs"]
+mod imx500_heads;
+#[path = "../fuzz/src/imx500_metadata.rs"]
+mod imx500_metadata;
+
+/// The committed inputs of a fuzzer.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let files: Vec<_> = std::fs::read_dir(&folder).expect("the corpus").flatten().collect();
+    assert!(files.len() >= 5, "{} files in {}", files.len(), folder.display());
+    files.iter().map(|file| std::fs::read(file.path()).expect("a readable file")).collect()
+}
+
+/// Calls `action` with the input, and with each of its words set to numbers that claim much: what FlatBuffers have as offset,
+/// length and count, and archives as size.
+fn with_hostile_words(bytes: &[u8], step: usize, mut action: impl FnMut(&[u8])) {
+    action(bytes);
+    let mut hostile = bytes.to_vec();
+    for at in (0..bytes.len()).step_by(step) {
+        let end = (at + 4).min(bytes.len());
+        for number in [u32::MAX, i32::MAX as u32, 0x0001_0001, 0xffff, bytes.len() as u32] {
+            hostile[at..end].copy_from_slice(&number.to_le_bytes()[..end - at]);
+            action(&hostile);
+        }
+        hostile[at..end].copy_from_slice(&bytes[at..end]);
+    }
+}
+
+#[test]
+fn a_network_package_costs_no_more_than_the_largest_plane_whatever_its_flatbuffer_claims() {
+    use kinora::imx500::{Network, NetworkDescription, Package};
+    let (mut read, mut made, mut worst, mut largest_side) = (0, 0, 0, 0);
+    for bytes in corpus("imx500_package") {
+        with_hostile_words(&bytes, 2, |hostile| {
+            // Reading one takes nothing: all of it lies in the file or on the stack.
+            let peak = quiet_peak_of(1, || read += u64::from(Package::parse(hostile).is_ok()));
+            assert_eq!(peak, 0);
+            let Ok(package) = Package::parse(hostile) else { return };
+            let peak = quiet_peak_of(SIDE_PLANE_BYTES_MAX + 8 * MIB, || {
+                let Ok(network) = Network::new("hostile", &package) else { return };
+                made += 1;
+                largest_side = largest_side.max(network.side_bytes());
+            });
+            worst = worst.max(peak);
+        });
+        let params = Package::parse(&bytes).expect("the corpus holds good packages").params;
+        with_hostile_words(&params, 1, |hostile| {
+            assert_eq!(quiet_peak_of(1, || _ = NetworkDescription::parse(hostile, 0)), 0);
+        });
+    }
+    println!(
+        "{read} packages read, {made} networks made; the worst {:.2} MiB, its side plane {largest_side} bytes",
+        worst as f64 / MIB as f64
+    );
+    assert!(read > 1000 && made > 1000, "{read} read, {made} made: nothing was shown");
+    assert!(largest_side <= SIDE_PLANE_BYTES_MAX, "{largest_side}");
+}
+
+#[test]
+fn metadata_of_the_sensor_costs_its_buffer_and_what_its_post_processing_needs() {
+    use kinora::imx500::{Layout, Parser};
+    let mut worst = 0;
+    for bytes in corpus("imx500_metadata") {
+        // A check makes a buffer of at most 1 MiB, the planes of its input, and every post-processing that fits.
+        with_hostile_words(&bytes, 4, |hostile| {
+            worst = worst.max(quiet_peak_of(16 * MIB, || imx500_metadata::check(hostile)));
+            for strided in [false, true] {
+                let parse = || _ = Parser::new(Layout { width: 64, strided }).inference(&hostile[1..]);
+                assert_eq!(quiet_peak_of(1, parse), 0, "the parser itself takes nothing");
+            }
+        });
+    }
+    for bytes in corpus("imx500_heads") {
+        with_hostile_words(&bytes, 4, |hostile| {
+            worst = worst.max(quiet_peak_of(16 * MIB, || imx500_heads::check(hostile)));
+        });
+    }
+    println!("the worst of all words: {:.2} MiB", worst as f64 / MIB as f64);
+    assert!(worst > 0 && worst < 16 * MIB, "{worst}");
 }

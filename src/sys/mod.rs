@@ -7,6 +7,7 @@ pub mod descriptor;
 pub(crate) mod map;
 #[cfg(feature = "v4l2")]
 pub(crate) mod media;
+mod place;
 pub(crate) mod signal;
 pub mod simd;
 pub mod thread;

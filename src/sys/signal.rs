@@ -7,26 +7,19 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+use super::place::Place;
 
 /// Maps that can be guarded at a time: recordings being written × steps mapped of each. One too many is not guarded.
 const GUARDED_MAX: usize = 64;
 
-struct Guarded {
-    taken: AtomicBool,
-    start: AtomicUsize,
-    end: AtomicUsize,
-    dead: AtomicBool,
+#[cfg(not(loom))]
+static GUARDED: [Place; GUARDED_MAX] = [const { Place::new() }; GUARDED_MAX];
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref GUARDED: [Place; GUARDED_MAX] = core::array::from_fn(|_| Place::new());
 }
-
-static GUARDED: [Guarded; GUARDED_MAX] = [const {
-    Guarded {
-        taken: AtomicBool::new(false),
-        start: AtomicUsize::new(0),
-        end: AtomicUsize::new(0),
-        dead: AtomicBool::new(false),
-    }
-}; GUARDED_MAX];
 
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 /// What SIGBUS did before; made once and never freed, since a handler may look at it at any time.
@@ -69,14 +62,8 @@ pub fn guard_mapped_files() -> io::Result<()> {
 extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands a valid `siginfo_t` to a handler with SA_SIGINFO; for SIGBUS it has an address.
     let address = unsafe { (*info).si_addr() } as usize;
-    for guarded in &GUARDED {
-        let inside = guarded.taken.load(Ordering::Acquire)
-            && guarded.start.load(Ordering::Acquire) <= address
-            && address < guarded.end.load(Ordering::Acquire);
-        if inside && cover(address) {
-            guarded.dead.store(true, Ordering::Release);
-            return;
-        }
+    if GUARDED.iter().any(|place| place.meet(address, cover)) {
+        return;
     }
     chain(signal, info, context);
 }
@@ -131,22 +118,13 @@ pub struct Guard {
 impl Guard {
     /// Guards `start..end`, a map of a file. When all places are taken, the range is not guarded.
     pub fn new((start, end): (usize, usize)) -> Self {
-        let free = |guarded: &Guarded| {
-            guarded.taken.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok()
-        };
-        let index = GUARDED.iter().position(free);
-        if let Some(index) = index {
-            // The place has been empty (end 0) since it was given up: no address is in it before `end` is set.
-            GUARDED[index].dead.store(false, Ordering::Release);
-            GUARDED[index].start.store(start, Ordering::Release);
-            GUARDED[index].end.store(end, Ordering::Release);
-        }
+        let index = GUARDED.iter().position(|place| place.take(start, end));
         Self { index }
     }
 
     /// True once a page of the range was lost: what was written or read there since is worth nothing.
     pub fn is_dead(&self) -> bool {
-        self.index.is_some_and(|index| GUARDED[index].dead.load(Ordering::Acquire))
+        is_dead(self.index)
     }
 
     /// The number of its place, for [`is_dead`] on another thread.
@@ -157,19 +135,18 @@ impl Guard {
 
 /// As [`Guard::is_dead`], by the number of the place.
 pub fn is_dead(place: Option<usize>) -> bool {
-    place.is_some_and(|place| GUARDED[place].dead.load(Ordering::Acquire))
+    place.is_some_and(|place| GUARDED[place].is_dead())
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(index) = self.index {
-            GUARDED[index].end.store(0, Ordering::Release);
-            GUARDED[index].taken.store(false, Ordering::Release);
+            GUARDED[index].give_up();
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::sys::map::StepMap;

@@ -6,6 +6,9 @@
 //! These loops are plain Rust. A processor's own way through the same work ([`Kernels`]) is chosen by who may know the
 //! processor; it gives the same bytes.
 
+use super::curve::Tone;
+use super::resize::{Resize, ResizedRow};
+
 /// Most cells in a row: the full resolution's 4056 pixels.
 pub const ROW_CELLS_MAX: usize = 2028;
 
@@ -26,8 +29,8 @@ pub struct CellRow<'a> {
 /// Red, green and blue, or the other way round: one row of each.
 pub type Planes<'a> = [&'a [u16]; 3];
 
-/// A table of levels for each plane.
-pub type Tables<'a> = [&'a [u8; LEVELS]; 3];
+/// How each plane becomes levels.
+pub type Tones<'a> = [&'a Tone; 3];
 
 /// The loops, in the form that suits the processor. [`Kernels::PORTABLE`] runs everywhere.
 #[derive(Clone, Copy, Debug)]
@@ -39,18 +42,20 @@ pub struct Kernels {
     pub unpacked_cells: fn(upper_row: &[u8], lower_row: &[u8], green_first: bool, shift: u32, cells: CellRow<'_>),
     /// Sums of the three planes over the cells whose colours are all below `clipped_from`, and how many those are.
     pub sum_open: fn(planes: Planes<'_>, clipped_from: u16) -> ([u64; 3], u32),
-    /// Three planes through a table each into RGB. `rgb` has three bytes for each cell; values above the tables' end wrap.
-    pub levels: fn(planes: Planes<'_>, tables: Tables<'_>, rgb: &mut [u8]),
+    /// Adds a row of cells to the box filter.
+    pub(crate) filter: fn(resize: &mut Resize, planes: Planes<'_>) -> ResizedRow,
+    /// Three planes to levels, woven into RGB. `rgb` has three bytes for each cell; values are below [`LEVELS`].
+    pub levels: fn(planes: Planes<'_>, tones: Tones<'_>, rgb: &mut [u8]),
     /// `offset` added to (modulo 256) and three planes woven into RGB. `rgb` has three bytes for each sample.
     pub weave: fn(planes: [&[u8]; 3], offset: u8, rgb: &mut [u8]),
 }
 
-/// Entries of a table of levels: one for each value of a cell's colour.
-pub const LEVELS: usize = 2048;
+/// Values that a plane may hold when it becomes levels: those behind a colour matrix, and all that a cell's colour has.
+pub const LEVELS: usize = 4096;
 
 impl Kernels {
     /// Plain Rust.
-    pub const PORTABLE: Self = Self { packed_cells, unpacked_cells, sum_open, levels, weave };
+    pub const PORTABLE: Self = Self { packed_cells, unpacked_cells, sum_open, filter: Resize::add, levels, weave };
 }
 
 impl Default for Kernels {
@@ -145,13 +150,13 @@ pub fn sum_open(planes: Planes<'_>, clipped_from: u16) -> ([u64; 3], u32) {
 
 /// See [`Kernels::levels`].
 #[inline(always)]
-pub fn levels(planes: Planes<'_>, tables: Tables<'_>, rgb: &mut [u8]) {
+pub fn levels(planes: Planes<'_>, tones: Tones<'_>, rgb: &mut [u8]) {
     let [red, green, blue] = planes;
-    let level = |table: &[u8; LEVELS], value: u16| table[usize::from(value) % LEVELS];
+    let level = |tone: &Tone, value: u16| tone.levels[usize::from(value) % LEVELS];
     for (((pixel, &r), &g), &b) in rgb.chunks_exact_mut(3).zip(red).zip(green).zip(blue) {
-        pixel[0] = level(tables[0], r);
-        pixel[1] = level(tables[1], g);
-        pixel[2] = level(tables[2], b);
+        pixel[0] = level(tones[0], r);
+        pixel[1] = level(tones[1], g);
+        pixel[2] = level(tones[2], b);
     }
 }
 

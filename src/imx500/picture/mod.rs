@@ -2,19 +2,19 @@
 //!
 //! ```text
 //! two raw rows ─► a row of cells (one RGB pixel each) ─► sums for exposure and white balance
-//!                        └─► box filter, for the smaller sizes ─► colour matrix, if wanted ─► tables of levels ─► RGB
+//!                        └─► box filter, for the smaller sizes ─► colour matrix, if wanted ─► tone curve ─► RGB
 //! ```
 //!
-//! Black level, white balance and sRGB's curve are in the tables; with a colour matrix the first two come before it. A row of
+//! Black level, white balance and sRGB's curve are one step; with a colour matrix the first two come before it. A row of
 //! cells stays in the processor's first cache from end to end. The exposure that the sums ask for is [`exposure`]'s work, the
 //! gains are [`white`]'s; lens shading stays undone.
 //!
 //! Layout of the rows and black level: `bcm2835-unicam` and `rp1-cfe` of the Raspberry Pi's kernel, libcamera's tuning.
 
 pub mod cells;
-mod curve;
+pub(crate) mod curve;
 pub mod exposure;
-mod resize;
+pub(crate) mod resize;
 mod statistics;
 #[cfg(all(test, feature = "std"))]
 mod tests;
@@ -23,12 +23,12 @@ pub mod white;
 use core::fmt;
 
 pub use cells::{CELL_MAX, CellRow, Kernels, ROW_CELLS_MAX};
+pub use curve::Tone;
 pub use exposure::{AutoExposure, Exposure};
 pub use statistics::Statistics;
 pub use white::{ColourMatrix, Gains, WhiteBalance};
 
 use crate::frame::{PictureInfo, PixelFormat};
-use cells::LEVELS;
 use resize::{Resize, ResizedRow};
 
 /// The sensor's black level, of 1023. libcamera's tuning has 4096 of 65535.
@@ -36,8 +36,6 @@ pub const BLACK_LEVEL: u16 = 64;
 
 /// Rows of the full resolution.
 const ROWS_MAX: u32 = 3040;
-/// Entries of the table behind a colour matrix.
-const LIGHT_LEVELS: usize = 4096;
 /// White in front of and behind the matrix.
 const LIGHT_MAX: i16 = 4095;
 
@@ -195,8 +193,9 @@ pub struct Developer {
     kernels: Kernels,
     cells: [[u16; ROW_CELLS_MAX]; 3],
     resize: Resize,
-    levels: [[u8; LEVELS]; 3],
-    light_levels: [u8; LIGHT_LEVELS],
+    tones: [Tone; 3],
+    /// Behind a colour matrix.
+    light_tone: Tone,
 }
 
 impl Developer {
@@ -223,22 +222,19 @@ impl Developer {
             None if size == cells => Resize::NONE,
             _ => return Err(DevelopError::Size { wanted: size, raw: (width, height) }),
         };
-        let mut developer = Self {
+        let (black, gains) = (2 * black_level, Gains::DAYLIGHT);
+        Ok(Self {
             raw,
             size,
-            black: 2 * black_level,
-            gains: Gains::DAYLIGHT,
+            black,
+            gains,
             matrix: None,
             kernels,
             cells: [[0; ROW_CELLS_MAX]; 3],
             resize,
-            levels: [[0; LEVELS]; 3],
-            light_levels: [0; LIGHT_LEVELS],
-        };
-        let white = LIGHT_MAX as u64;
-        curve::fill(&mut developer.light_levels, white, |light| light);
-        developer.fill_levels();
-        Ok(developer)
+            tones: [gains.red, 256, gains.blue].map(|gain| Tone::new(black, CELL_MAX, gain)),
+            light_tone: Tone::new(0, LIGHT_MAX as u16, 256),
+        })
     }
 
     /// Shape of the pictures that come out.
@@ -255,10 +251,12 @@ impl Developer {
     /// force, nothing else.
     pub fn set_gains(&mut self, gains: Gains) {
         let gains = gains.clamped();
-        if gains != self.gains {
-            self.gains = gains;
-            self.fill_levels();
+        for (colour, from, to) in [(0, self.gains.red, gains.red), (2, self.gains.blue, gains.blue)] {
+            if from != to {
+                self.tones[colour] = Tone::new(self.black, CELL_MAX, to);
+            }
         }
+        self.gains = gains;
     }
 
     /// Colour matrix from the next picture on. One whose rows' absolute values sum to 8 or more is taken for none.
@@ -294,11 +292,11 @@ impl Developer {
                 black: self.black,
                 gains: self.gains,
                 matrix: self.matrix,
-                levels: &self.levels,
-                light_levels: &self.light_levels,
+                tones: &self.tones,
+                light_tone: &self.light_tone,
                 kernels: &self.kernels,
             };
-            match self.resize.add(planes) {
+            match (self.kernels.filter)(&mut self.resize, planes) {
                 // No box filter: the cells are the pixels. What they hold is not needed again.
                 ResizedRow::AsItIs => {
                     if let Some(target) = targets.next() {
@@ -309,7 +307,6 @@ impl Developer {
                     if let Some(target) = targets.next() {
                         finish.row(self.resize.row(), target);
                     }
-                    self.resize.next();
                 }
                 ResizedRow::NotYet => {}
             }
@@ -333,16 +330,6 @@ impl Developer {
             RawPacking::High16 => (self.kernels.unpacked_cells)(upper_row, lower_row, green_first, 6, cells),
         }
     }
-
-    /// Tables for pictures without a matrix: black level, gain and curve in one.
-    fn fill_levels(&mut self) {
-        let black = u64::from(self.black);
-        let white = u64::from(CELL_MAX - self.black) * 256;
-        let gains = [self.gains.red, 256, self.gains.blue];
-        for (table, gain) in self.levels.iter_mut().zip(gains) {
-            curve::fill(table, white, |value| value.saturating_sub(black) * u64::from(gain));
-        }
-    }
 }
 
 /// What turns a row of linear pixels into levels.
@@ -350,25 +337,22 @@ struct Finish<'a> {
     black: u16,
     gains: Gains,
     matrix: Option<ColourMatrix>,
-    levels: &'a [[u8; LEVELS]; 3],
-    light_levels: &'a [u8; LIGHT_LEVELS],
+    tones: &'a [Tone; 3],
+    light_tone: &'a Tone,
     kernels: &'a Kernels,
 }
 
 impl Finish<'_> {
     fn row(&self, planes: [&mut [u16]; 3], target: &mut [u8]) {
         match &self.matrix {
-            None => (self.kernels.levels)(planes.map(|plane| &*plane), self.levels.each_ref(), target),
+            None => (self.kernels.levels)(planes.map(|plane| &*plane), self.tones.each_ref(), target),
             Some(matrix) => {
                 let [red, green, blue] = planes;
                 for (plane, gain) in [(&mut *red, self.gains.red), (&mut *green, 256), (&mut *blue, self.gains.blue)] {
                     balance(plane, self.black, gain);
                 }
-                let light = |value: u16| self.light_levels[usize::from(value) % LIGHT_LEVELS];
                 apply_matrix(matrix, red, green, blue);
-                for (((pixel, &r), &g), &b) in target.chunks_exact_mut(3).zip(&*red).zip(&*green).zip(&*blue) {
-                    pixel.copy_from_slice(&[light(r), light(g), light(b)]);
-                }
+                (self.kernels.levels)([red, green, blue], [self.light_tone; 3], target);
             }
         }
     }

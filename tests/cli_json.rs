@@ -147,6 +147,38 @@ fn the_doctor_tells_every_check_and_a_remedy_for_each_warning() {
 }
 
 #[test]
+fn the_doctor_looks_at_a_machine_whose_camera_or_disk_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = |line: &str, check: &str| {
+        let told = run(folder.path(), &format!("doctor --wake-time 10ms --json {line}")).swap_remove(0);
+        let findings = told["findings"].as_array().unwrap().iter();
+        let found: Vec<_> = findings.filter(|finding| finding["check"] == check).cloned().collect();
+        found.into_iter().next().unwrap_or_else(|| panic!("{check}: {told}"))
+    };
+    let source = found("--source v4l2:/dev/video4711", "source");
+    assert_eq!(source["state"], "warning");
+    assert!(source["found"].as_str().unwrap().contains("/dev/video4711"), "{source}");
+    assert!(found("--source nowhere.kinora", "source")["found"].as_str().unwrap().contains("nowhere.kinora"));
+    std::fs::write(folder.path().join("file"), "x").unwrap();
+    let speed = found("--source virtual --out file/below", "disk speed");
+    assert_eq!(
+        speed["figures"]["write_bytes_per_s"].is_number(),
+        speed["state"] == "ok" || speed["remedy"].is_string()
+    );
+    // The rate is that of the newest recording of the directory.
+    run(
+        folder.path(),
+        "record --json --clock manual --source virtual:size=64x48 --fps 10 --frames 30 --out recordings",
+    );
+    let measured = found("--source virtual --out recordings", "disk speed");
+    assert!(measured["found"].as_str().unwrap().contains("as in recordings"), "{measured}");
+    let (needed, wear) =
+        (measured["figures"]["needed_bytes_per_s"].as_u64().unwrap(), "--card-tbw 1TB --out recordings");
+    let days = found(&format!("--source virtual {wear}"), "card wear")["figures"]["days"].as_u64().unwrap();
+    assert_eq!(days, 1_000_000_000_000 / (needed * 86_400));
+}
+
+#[test]
 fn every_command_has_a_manual_page() {
     let folder = tempfile::tempdir().unwrap();
     let told = &run(folder.path(), "man pages --json")[0];

@@ -628,7 +628,7 @@ pub struct DoctorArgs {
     /// Terabytes that the card may be written with in its life, as its maker rates it
     #[arg(long, value_name = "TB")]
     pub card_tbw: Option<String>,
-    /// How long to measure wake-ups
+    /// How long to measure wake-ups, up to 1h
     #[arg(long, value_name = "TIME", default_value = "2s")]
     pub wake_time: String,
     #[command(flatten)]

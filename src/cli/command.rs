@@ -81,7 +81,7 @@ pub enum Command {
 /// A source as named, and what to ask of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceChoice {
-    pub name: String,
+    pub named: kinora::SourceChoice,
     /// `None`: the source's default.
     pub size: Option<(u32, u32)>,
     /// `None`: the source's default.
@@ -244,10 +244,7 @@ impl Command {
 
 fn source(settings: &Settings) -> Result<SourceChoice, String> {
     Ok(SourceChoice {
-        name: settings.need("source", |text| match text {
-            "" => Err("a source has a name: auto, v4l2:PATH, virtual, a FILE or -".into()),
-            _ => Ok(text.to_owned()),
-        })?,
+        named: settings.need("source", |text| text.parse().map_err(|error: SourceError| error.to_string()))?,
         size: settings.get("size", units::size)?,
         fps: settings.get("fps", units::frame_rate)?,
         camera: camera(settings)?,
@@ -392,8 +389,16 @@ fn doctor(args: &args::DoctorArgs, settings: &Settings) -> Result<Doctor, String
             let unitless = text.ends_with(|c: char| c.is_ascii_digit());
             at_least(&if unitless { format!("{text}TB") } else { text.to_owned() }, 1)
         })?,
-        wake_time: positive_span(&args.wake_time).map_err(|refusal| format!("--wake-time: {refusal}"))?,
+        wake_time: wake_time(&args.wake_time).map_err(|refusal| format!("--wake-time: {refusal}"))?,
     })
+}
+
+/// Every wake-up is remembered until the end.
+const WAKE_TIME_MAX: Span = Span::from_s(3_600);
+
+fn wake_time(text: &str) -> Result<Span, String> {
+    let time = positive_span(text)?;
+    if time > WAKE_TIME_MAX { Err(format!("`{text}` is too long; write at most 1h")) } else { Ok(time) }
 }
 
 /// The page's range ends at 300; ours where memory does.
@@ -659,7 +664,13 @@ mod tests {
         let Ok(Command::Record(record)) = check("kinora record") else { panic!("record") };
         assert_eq!(
             record.source,
-            SourceChoice { name: "auto".into(), size: None, fps: None, camera: CameraOptions::default(), faults: None }
+            SourceChoice {
+                named: kinora::SourceChoice::Auto,
+                size: None,
+                fps: None,
+                camera: CameraOptions::default(),
+                faults: None
+            }
         );
         assert_eq!(record.out, Target::Directory("recordings".into()));
         assert_eq!((record.engine.quality, record.engine.raw, record.min_free), (80, false, 100_000_000));
@@ -704,6 +715,9 @@ mod tests {
             ("kinora play --output fd:x", "--output"),
             ("kinora cut a -o b", "--from"),
             ("kinora diff a b --iou 2", "--iou"),
+            ("kinora doctor --wake-time 61m", "--wake-time"),
+            ("kinora doctor --wake-time 0s", "--wake-time"),
+            ("kinora doctor --card-tbw none", "--card-tbw"),
             ("kinora record --format png", "--format"),
             ("kinora play --print xml", "--print"),
             ("kinora export a --to avi -o b", "--to"),

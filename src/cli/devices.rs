@@ -71,12 +71,12 @@ pub fn run(manner: Manner) -> Result<End, Failure> {
         let unusable = survey.unusable.into_iter().map(|node| UnusableJson {
             path: node.path.display().to_string(),
             name: node.name,
-            why: node.why,
+            why: node.why.to_string(),
         });
         results.json(&DevicesJson {
             cameras: survey.cameras.into_iter().map(camera_json).collect(),
             unusable: unusable.collect(),
-            missing: survey.missing,
+            missing: survey.missing.iter().map(ToString::to_string).collect(),
         })?;
         results.flush()?;
         return Ok(End::Done);

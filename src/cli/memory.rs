@@ -82,7 +82,7 @@ pub fn run(
 pub fn info(choice: &SourceChoice) -> Result<SourceInfo, Failure> {
     match source::open(choice) {
         Ok(capture) => Ok(capture.info().clone()),
-        Err(Failure::Failed(_)) if choice.name == "auto" => Ok(assumed(choice)),
+        Err(Failure::Failed(_)) if choice.named == kinora::SourceChoice::Auto => Ok(assumed(choice)),
         Err(failure) => Err(failure),
     }
 }

@@ -14,15 +14,13 @@ use super::output::Manner;
 /// Broken places that are told one by one.
 const TOLD_MAX: usize = 20;
 
-/// Opens the source, without starting it. A name that names nothing is a usage error.
+/// Opens the source, without starting it.
 pub fn open(choice: &SourceChoice) -> Result<Capture, Failure> {
     open_telling(choice).map(|(capture, _)| capture)
 }
 
 /// Opens the source, and takes what it has to say about broken input.
 pub fn open_telling(choice: &SourceChoice) -> Result<(Capture, Told), Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("--source: {error}"));
-    let parsed: kinora::SourceChoice = choice.name.parse().map_err(|error| wrong(&error))?;
     let options = SourceOptions {
         size: choice.size,
         frame_rate: choice.fps,
@@ -30,7 +28,7 @@ pub fn open_telling(choice: &SourceChoice) -> Result<(Capture, Told), Failure> {
         faults: choice.faults,
         ..SourceOptions::default()
     };
-    let mut opened = parsed.open(&options)?;
+    let mut opened = choice.named.open(&options)?;
     let (remarks, advice, progress) = (opened.remarks(), opened.advice(), opened.progress());
     let told = Told { remarks, count: 0, advice, progress };
     Ok((Capture::new(opened), told))

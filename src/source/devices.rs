@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Obstacle;
 use super::holders::{Holder, holders};
 use super::imx500::{self, BINNED, FULL, Facts, Found};
 use super::v4l2;
@@ -48,8 +49,8 @@ pub struct Unusable {
     pub path: PathBuf,
     /// The device's own name; empty when it could not be asked.
     pub name: String,
-    /// Why, with the remedy where there is one.
-    pub why: String,
+    /// Why. Without a remedy it is no camera, or none that can be used here.
+    pub why: Obstacle,
 }
 
 /// All that was found.
@@ -59,8 +60,8 @@ pub struct Survey {
     pub cameras: Vec<Camera>,
     /// Everything else that looks like a camera.
     pub unusable: Vec<Unusable>,
-    /// What an IMX500 lacks, each with its remedy; empty when there is one, or when nothing points to one.
-    pub missing: Vec<String>,
+    /// What an IMX500 lacks; empty when there is one, or when nothing points to one.
+    pub missing: Vec<Obstacle>,
 }
 
 /// Looks at every media device and video node. Nothing is set, nothing is started.
@@ -71,6 +72,8 @@ pub fn survey() -> Survey {
     for (number, found) in search.found.iter().enumerate() {
         survey.cameras.push(of_imx500(number, found));
     }
+    // Behind a graph that could not be read there may be one.
+    let is_hidden = !search.problems.is_empty();
     for (path, why) in search.problems {
         survey.unusable.push(Unusable { path, name: String::new(), why });
     }
@@ -83,23 +86,21 @@ pub fn survey() -> Survey {
             Some(why) => survey.unusable.push(Unusable { path: entry.path, name: entry.card, why }),
         }
     }
-    survey.missing = missing(search.found.is_empty(), &facts);
+    survey.missing = match (search.found.is_empty(), is_hidden) {
+        (true, true) => Vec::new(),
+        (has_none, _) => missing(has_none, &facts),
+    };
     survey
 }
 
 /// An IMX500 without firmware delivers pictures, but runs no network.
-fn missing(has_none: bool, facts: &Facts) -> Vec<String> {
-    let is_expected = facts.is_driver_loaded || facts.model.as_deref().is_some_and(|model| model.contains("Raspberry"));
-    if has_none && is_expected {
-        return facts.advice();
+fn missing(has_none: bool, facts: &Facts) -> Vec<Obstacle> {
+    let is_pi = facts.model.as_deref().is_some_and(|model| model.contains("Raspberry"));
+    match has_none {
+        true if facts.is_driver_loaded || is_pi => facts.advice(),
+        true => Vec::new(),
+        false => facts.no_firmware("the IMX500's firmware for networks").into_iter().collect(),
     }
-    if has_none || facts.firmware.is_empty() {
-        return Vec::new();
-    }
-    vec![format!(
-        "the IMX500's firmware for networks is missing ({}); run `sudo apt install imx500-all`, then reboot",
-        facts.firmware.join(", ")
-    )]
 }
 
 fn of_imx500(number: usize, found: &Found) -> Camera {
@@ -150,8 +151,9 @@ mod tests {
         let none = Facts { firmware: vec!["imx500_loader.fpk"], ..Facts::default() };
         assert!(missing(true, &none).is_empty());
         let pi = Facts { model: Some("Raspberry Pi 4 Model B".into()), ..none };
-        assert!(missing(true, &pi).join(" ").contains("sudo apt install imx500-all"));
-        let told = missing(false, &pi).join(" ");
+        let told = |has_none| missing(has_none, &pi).iter().map(ToString::to_string).collect::<String>();
+        assert!(told(true).contains("sudo apt install imx500-all"));
+        let told = told(false);
         assert!(told.contains("firmware for networks is missing") && told.contains("reboot"), "{told}");
         assert!(missing(false, &Facts { firmware: Vec::new(), ..pi }).is_empty());
     }

@@ -203,7 +203,8 @@ fn none_found(number: u32, search: &Search, facts: &Facts) -> String {
         text.push_str(&format!("; {}: {why}", path.display()));
     }
     if search.found.is_empty() && search.problems.is_empty() {
-        text.push_str(&format!(": {}", facts.advice().join("; ")));
+        let advice: Vec<_> = facts.advice().iter().map(ToString::to_string).collect();
+        text.push_str(&format!(": {}", advice.join("; ")));
     }
     text.push_str(". Without a camera, `--source virtual` records a moving scene");
     text

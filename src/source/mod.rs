@@ -11,6 +11,8 @@ pub mod imx500;
 pub mod metadata;
 #[cfg(feature = "modlib")]
 pub mod modlib;
+#[cfg(feature = "v4l2")]
+mod obstacle;
 pub mod redetector;
 #[cfg(feature = "v4l2")]
 pub mod v4l2;
@@ -19,6 +21,8 @@ pub mod virtual_scene;
 pub use camera_options::{CameraOptions, PictureSource, RawMetadata, WhiteBalance};
 #[cfg(feature = "v4l2")]
 pub use holders::{Holder, holders};
+#[cfg(feature = "v4l2")]
+pub use obstacle::Obstacle;
 
 use crate::frame::PictureInfo;
 use crate::imx500::Network;

@@ -1,139 +1,201 @@
-//! Which cameras there are, whether this user may open them, and who holds them.
+//! Which cameras there are, who holds them, and what is in the way, as `kinora devices` sees it.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use kinora::SourceChoice;
+use kinora::source::devices::{Camera, Survey, survey};
+use kinora::source::{Holder, Obstacle};
 
 use super::Finding;
 use super::machine::read;
 
-/// Findings about V4L2 devices and the IMX500.
-pub fn look(source: &str) -> Vec<Finding> {
-    // The class lists nodes of one device after another; the name is the driver's.
-    let class = Path::new("/sys/class/video4linux");
-    let entries = fs::read_dir(class).into_iter().flatten().flatten();
-    let names: BTreeSet<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    let nodes = names.iter().filter(|name| name.starts_with("video"));
-    let mut findings: Vec<_> = nodes.map(|name| node(class, name)).collect();
-    let is_camera = source == "auto" || source.starts_with("v4l2");
+const CAMERA: &str = "camera";
+const IMX500: &str = "IMX500";
+
+/// What to do when there is no camera at all.
+const PLUG_IN: &str = "plug a camera in; on a Raspberry Pi the line for one in /boot/firmware/config.txt is \
+                       `camera_auto_detect=1`, and `dmesg | grep -i imx500` tells what the kernel found";
+
+/// Findings about V4L2 devices and the IMX500, as far as this source concerns them.
+pub fn look(source: &SourceChoice) -> Vec<Finding> {
+    told(&survey(), source, &manager)
+}
+
+/// `manager` says what a process belongs to: the content of its `/proc/N/cgroup`.
+fn told(survey: &Survey, source: &SourceChoice, manager: &dyn Fn(u32) -> Option<String>) -> Vec<Finding> {
+    let mut findings: Vec<_> = survey.cameras.iter().map(|camera| of_camera(camera, manager)).collect();
+    let nodes = survey.unusable.iter();
+    let (mendable, others): (Vec<_>, Vec<_>) = nodes.partition(|node| node.why.remedy.is_some());
+    for node in mendable {
+        let name = if node.name.is_empty() { String::new() } else { format!(" ({})", node.name) };
+        findings.push(obstacle(CAMERA, &format!("{}{name}: ", node.path.display()), &node.why));
+    }
+    let needed = matches!(source, SourceChoice::Auto | SourceChoice::V4l2(_) | SourceChoice::Imx500(_));
     if findings.is_empty() {
-        let found = "no V4L2 device";
-        let remedy = "plug the camera in; on a Raspberry Pi its line in /boot/firmware/config.txt is `camera_auto_detect=1`, and \
-                      `dmesg | grep -i imx500` says what the kernel found";
-        findings.push(if is_camera {
-            Finding::warning("camera", found, remedy)
-        } else {
-            Finding::note("camera", format!("{found}; {source} needs none"))
+        let found = "no V4L2 device that could be recorded from";
+        findings.push(match needed {
+            true => Finding::warning(CAMERA, found, PLUG_IN),
+            false => Finding::note(CAMERA, format!("{found}; this source needs none")),
         });
     }
-    findings.push(imx500(class, &names));
+    if !others.is_empty() {
+        let found = format!("{} more video nodes are no cameras (kinora devices)", others.len());
+        findings.push(Finding::note(CAMERA, found));
+    }
+    findings.extend(imx500(survey, source));
     findings
 }
 
-fn node(class: &Path, name: &str) -> Finding {
-    const CHECK: &str = "camera";
-    let device = PathBuf::from("/dev").join(name);
-    let driver = class.join(name).join("name").to_str().and_then(read).unwrap_or_default();
-    let what = format!("{} ({driver})", device.display());
-    if let Err(error) = fs::File::options().read(true).write(true).open(&device) {
-        return match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                let group = group_of(&device).unwrap_or_else(|| "video".to_owned());
-                let remedy = format!("sudo usermod -aG {group} $USER, then log in again");
-                Finding::warning(CHECK, format!("{what}: this user may not open it"), remedy)
-            }
-            io::ErrorKind::ResourceBusy => busy(&what, &holders(&device)),
-            _ => Finding::warning(CHECK, format!("{what}: {error}"), "unplug the camera and plug it in again"),
-        };
-    }
-    match holders(&device).as_slice() {
-        [] => Finding::ok(CHECK, what),
-        holders => busy(&what, holders),
-    }
-}
-
-fn busy(what: &str, holders: &[(u32, String)]) -> Finding {
-    let names: Vec<_> = holders.iter().map(|(pid, name)| format!("{name} (process {pid})")).collect();
-    let pids: Vec<_> = holders.iter().map(|(pid, _)| pid.to_string()).collect();
-    let (who, remedy) = match names.is_empty() {
-        true => ("another user's process".to_owned(), "sudo fuser -v /dev/video* names it".to_owned()),
-        false => (names.join(", "), format!("end it: kill {}", pids.join(" "))),
+fn of_camera(camera: &Camera, manager: &dyn Fn(u32) -> Option<String>) -> Finding {
+    let nodes: Vec<_> = camera.nodes.iter().map(|(_, path)| path.display().to_string()).collect();
+    let what = match camera.receiver {
+        Some(receiver) => format!("{}: {} behind {receiver} ({})", camera.source, camera.name, nodes.join(", ")),
+        None => format!("{}: {}", camera.source, camera.name),
     };
-    Finding::warning("camera", format!("{what}: held by {who}"), remedy)
-}
-
-/// Processes that have the file open, as far as this user may see them; never this one.
-fn holders(device: &Path) -> Vec<(u32, String)> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|&pid| pid != std::process::id())
-        .filter(|pid| {
-            let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            open.into_iter().any(|link| fs::read_link(link.path()).is_ok_and(|target| target == device))
-        })
-        .map(|pid| (pid, read(&format!("/proc/{pid}/comm")).unwrap_or_default()))
-        .collect()
-}
-
-/// The name of the group that may open it.
-fn group_of(device: &Path) -> Option<String> {
-    let gid = fs::metadata(device).ok()?.gid();
-    let groups = read("/etc/group")?;
-    let mut fields = groups.lines().map(|line| line.split(':'));
-    fields.find_map(|mut line| {
-        let name = line.next()?;
-        (line.nth(1)?.parse::<u32>().ok()? == gid).then(|| name.to_owned())
-    })
-}
-
-/// The sensor is one of the I²C devices; what it runs is loaded from these two files.
-fn imx500(class: &Path, names: &BTreeSet<String>) -> Finding {
-    const CHECK: &str = "IMX500";
-    const FIRMWARE: [&str; 2] = ["/lib/firmware/imx500_loader.fpk", "/lib/firmware/imx500_firmware.fpk"];
-    let is_ours = |path: PathBuf| path.to_str().and_then(read).is_some_and(|name| name.contains("imx500"));
-    let subdevice = names.iter().any(|name| is_ours(class.join(name).join("name")));
-    let on_bus = fs::read_dir("/sys/bus/i2c/devices").into_iter().flatten().flatten();
-    let sensor = on_bus.into_iter().any(|device| is_ours(device.path().join("name")));
-    let missing: Vec<_> = FIRMWARE.into_iter().filter(|path| !Path::new(path).exists()).collect();
-    match (subdevice, sensor) {
-        (false, false) => Finding::note(CHECK, "not present"),
-        _ if !missing.is_empty() => {
-            let found = format!("present, but without {}", missing.join(" and "));
-            Finding::warning(CHECK, found, "sudo apt install imx500-all, then restart")
-        }
-        (false, true) => {
-            let remedy = "dmesg | grep -i imx500 says why; a loose ribbon cable is the usual reason";
-            Finding::warning(CHECK, "on the bus, but its driver has made no device", remedy)
-        }
-        (true, _) => Finding::ok(CHECK, "present, with its firmware"),
+    if camera.holders.is_empty() {
+        return Finding::ok(CAMERA, what);
     }
+    let names = camera.holders.iter().map(|Holder { process, name }| format!("{name} (process {process})"));
+    let remedies = camera.holders.iter().map(|holder| end(holder, manager(holder.process).as_deref()));
+    let (names, remedies): (Vec<_>, Vec<_>) = (names.collect(), remedies.collect());
+    Finding::warning(CAMERA, format!("{what}, held by {}", names.join(", ")), remedies.join("\n"))
+}
+
+/// How to end whoever holds a camera: what a service manager runs comes back when it is only killed.
+fn end(holder: &Holder, cgroup: Option<&str>) -> String {
+    let path = cgroup.and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::")));
+    let unit = path.and_then(|path| path.rsplit('/').find(|part| part.ends_with(".service")));
+    match (unit, path) {
+        // That service is the manager of everything the user has started.
+        (Some(unit), _) if unit.starts_with("user@") => format!("kill {}", holder.process),
+        (Some(unit), Some(path)) if path.contains("/user@") => format!("systemctl --user stop {unit}"),
+        (Some(unit), _) => format!("sudo systemctl stop {unit}"),
+        (None, _) => format!("kill {}", holder.process),
+    }
+}
+
+fn manager(process: u32) -> Option<String> {
+    read(&format!("/proc/{process}/cgroup"))
+}
+
+fn obstacle(check: &'static str, subject: &str, obstacle: &Obstacle) -> Finding {
+    let found = format!("{subject}{}", obstacle.what);
+    match &obstacle.remedy {
+        Some(remedy) => Finding::warning(check, found, remedy),
+        None => Finding::note(check, found),
+    }
+}
+
+/// The sensor is a camera of the list; what it lacks is a warning to whoever would record from it.
+fn imx500(survey: &Survey, source: &SourceChoice) -> Vec<Finding> {
+    let sensors = survey.cameras.iter().filter(|camera| camera.receiver.is_some());
+    let names: Vec<_> = sensors.map(|camera| camera.source.as_str()).collect();
+    let is_named = matches!(source, SourceChoice::Imx500(_));
+    let is_meant = is_named || *source == SourceChoice::Auto && (!names.is_empty() || survey.cameras.is_empty());
+    if !survey.missing.is_empty() {
+        let told = survey.missing.iter().map(|missing| match is_meant {
+            true => obstacle(IMX500, "", missing),
+            false => Finding::note(IMX500, missing.to_string()),
+        });
+        return told.collect();
+    }
+    vec![match (names.as_slice(), is_named) {
+        ([], true) => Finding::warning(IMX500, "not present", PLUG_IN),
+        ([], false) => Finding::note(IMX500, "not present"),
+        (names, _) => Finding::ok(IMX500, format!("present, with its firmware: {}", names.join(", "))),
+    }]
 }
 
 #[cfg(test)]
 mod tests {
+    use kinora::source::devices::Unusable;
+
+    use super::super::State;
     use super::*;
 
-    #[test]
-    fn a_process_that_has_a_file_open_is_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("device");
-        let file = fs::File::create(&path).unwrap();
-        assert!(holders(&path).is_empty(), "this process does not count");
-        let mut child = std::process::Command::new("sleep").arg("600").stdin(file).spawn().unwrap();
-        let found = holders(&path);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(found, [(child.id(), "sleep".to_owned())]);
+    fn camera(source: &str, receiver: Option<&'static str>, holders: Vec<Holder>) -> Camera {
+        Camera {
+            source: source.into(),
+            name: "a name".into(),
+            receiver,
+            nodes: vec![("pictures", "/dev/video0".into())],
+            modes: Vec::new(),
+            controls: Vec::new(),
+            holders,
+        }
+    }
+
+    fn obstacle(what: &str, remedy: Option<&str>) -> Obstacle {
+        Obstacle { what: what.into(), remedy: remedy.map(Into::into) }
+    }
+
+    fn of(survey: &Survey, source: &str) -> Vec<(&'static str, State, String)> {
+        let found = told(survey, &source.parse().unwrap(), &|_| None).into_iter();
+        found.map(|f| (f.check, f.state, format!("{} | {}", f.found, f.remedy.unwrap_or_default()))).collect()
     }
 
     #[test]
-    fn the_group_of_a_file_has_a_name() {
-        let gid = fs::metadata("/dev/null").unwrap().gid();
+    fn who_holds_a_camera_is_told_with_the_way_to_end_it() {
+        let holder = Holder { process: 12, name: "cheese".into() };
+        let ends = [
+            ("0::/system.slice/kinora.service\n", "sudo systemctl stop kinora.service"),
+            (
+                "0::/user.slice/user-1000.slice/user@1000.service/session.slice/wireplumber.service",
+                "systemctl --user stop wireplumber.service",
+            ),
+            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-cheese.scope", "kill 12"),
+            ("0::/user.slice/user-1000.slice/session-3.scope", "kill 12"),
+            ("1:name=systemd:/", "kill 12"),
+        ];
+        for (cgroup, expected) in ends {
+            assert_eq!(end(&holder, Some(cgroup)), expected);
+        }
+        let survey = Survey { cameras: vec![camera("v4l2:/dev/video0", None, vec![holder])], ..Survey::default() };
+        let (check, state, text) = of(&survey, "auto").swap_remove(0);
+        assert_eq!((check, state), (CAMERA, State::Warning));
+        assert!(text.contains("held by cheese (process 12) | kill 12"), "{text}");
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_opened_is_a_warning_and_one_that_is_no_camera_is_counted() {
+        let node = |path: &str, why| Unusable { path: path.into(), name: String::new(), why };
+        let unusable = vec![
+            node("/dev/video0", obstacle("permission denied", Some("join the group"))),
+            node("/dev/video10", obstacle("a codec", None)),
+            node("/dev/video11", obstacle("a codec", None)),
+        ];
+        let told = of(&Survey { unusable, ..Survey::default() }, "auto");
         assert_eq!(
-            group_of(Path::new("/dev/null")).is_some(),
-            read("/etc/group").unwrap().contains(&format!(":{gid}:"))
+            told[0],
+            (CAMERA, State::Warning, "/dev/video0: permission denied | join the group".into()),
+            "{told:?}"
         );
+        assert!(told[1].1 == State::Note && told[1].2.contains("2 more video nodes"), "{told:?}");
+        assert_eq!(told[2], (IMX500, State::Note, "not present | ".into()));
+    }
+
+    #[test]
+    fn no_camera_is_a_warning_only_to_who_would_record_from_one() {
+        let none = Survey::default();
+        assert_eq!(of(&none, "auto")[0].1, State::Warning);
+        assert_eq!(of(&none, "v4l2:/dev/video0")[0].1, State::Warning);
+        assert!(of(&none, "virtual").iter().chain(&of(&none, "a.kinora")).all(|told| told.1 == State::Note));
+        assert!(of(&none, "imx500").iter().all(|told| told.1 == State::Warning));
+    }
+
+    #[test]
+    fn what_an_imx500_lacks_is_a_warning_only_to_who_would_record_from_it() {
+        let missing = || vec![obstacle("its firmware is missing", Some("install it"))];
+        let usb = || vec![camera("v4l2:/dev/video0", None, Vec::new())];
+        let state = |survey: &Survey, source: &str| {
+            of(survey, source).into_iter().find(|told| told.0 == IMX500).map(|told| told.1)
+        };
+        let pi = Survey { missing: missing(), ..Survey::default() };
+        assert_eq!(state(&pi, "auto"), Some(State::Warning));
+        let pi = Survey { cameras: usb(), missing: missing(), ..Survey::default() };
+        assert_eq!(state(&pi, "auto"), Some(State::Note), "a USB camera is taken");
+        assert_eq!(state(&pi, "imx500"), Some(State::Warning));
+        let sensor = vec![camera("imx500:0", Some("rp1-cfe"), Vec::new())];
+        let pi = Survey { cameras: sensor.clone(), missing: missing(), ..Survey::default() };
+        assert_eq!(state(&pi, "auto"), Some(State::Warning), "it is taken, and lacks firmware");
+        assert_eq!(state(&Survey { cameras: sensor, ..Survey::default() }, "auto"), Some(State::Ok));
     }
 }

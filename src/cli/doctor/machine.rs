@@ -57,18 +57,22 @@ pub fn governor() -> Finding {
         governors.iter().any(slow),
         CHECK,
         names.join(", "),
-        "echo performance | sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
+        "echo performance | sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor\n\
+         that holds until the next start; for good, add cpufreq.default_governor=performance to the kernel's line \
+         (/boot/firmware/cmdline.txt)",
     )
+}
+
+/// Bytes that can be had without swapping.
+fn available_memory() -> Option<u64> {
+    let text = read("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// Whether the session's memory is there without swapping, with half as much to spare.
 pub fn memory(needed: u64) -> Finding {
-    let text = read("/proc/meminfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
-    };
-    let Some(available) = field("MemAvailable") else { return Finding::note("memory", "/proc/meminfo does not say") };
+    let Some(available) = available_memory() else { return Finding::note("memory", "/proc/meminfo does not say") };
     let found = format!("{} available, {} needed (kinora memory)", show_bytes(available), show_bytes(needed));
     let remedy =
         "end other programs, or make it less: --size, --ring 1, --encoders 1 (kinora memory shows what each costs)";
@@ -80,6 +84,10 @@ pub fn memory(needed: u64) -> Finding {
 /// Locks as much as the session would, and gives it back.
 pub fn locked_memory(needed: u64) -> Finding {
     const CHECK: &str = "memory lock";
+    // To look must not be what ends another program.
+    if available_memory().is_some_and(|available| available / 4 * 3 < needed) {
+        return Finding::note(CHECK, format!("not tried: {} are more than there is", show_bytes(needed)));
+    }
     let bytes = vec![1_u8; usize::try_from(needed).unwrap_or(usize::MAX).min(1 << 30)];
     let answer = lock_memory(&bytes);
     if answer.is_ok() {

@@ -1,5 +1,6 @@
 //! `kinora doctor`: looks over the machine before a long recording; each finding says what to do about it.
 
+#[cfg(feature = "v4l2")]
 mod cameras;
 mod disk;
 mod machine;
@@ -92,11 +93,32 @@ struct DoctorJson {
 /// Real-time priority that is asked for where `--rt` names none: what the service of contrib/ takes.
 const RT_PRIORITY: u8 = 40;
 
+/// A source that is there but cannot be recorded from; its words name the remedy where there is one.
+fn unopened(failure: &Failure) -> Finding {
+    let found = match failure {
+        Failure::Failed(why) | Failure::Usage(why) => why.as_str(),
+        Failure::ReaderGone => "its other end went away",
+    };
+    Finding::warning("source", found, "mend that, or name another: `kinora devices` lists the cameras")
+}
+
+#[cfg(not(feature = "v4l2"))]
+mod cameras {
+    use super::Finding;
+
+    pub fn look(_: &kinora::SourceChoice) -> Vec<Finding> {
+        vec![Finding::note("camera", "this build knows no cameras; build it with the feature `v4l2`")]
+    }
+}
+
 /// Looks at everything, and tells it.
 pub fn run(doctor: &Doctor, manner: Manner) -> Result<End, Failure> {
     let priority = doctor.engine.rt_priority.unwrap_or(RT_PRIORITY);
-    // A camera that cannot be opened is a finding, not the end: memory and rate are then those of the settings.
-    let info = memory::info(&doctor.source).unwrap_or_else(|_| memory::assumed(&doctor.source));
+    // A source that cannot be opened is a finding, not the end: memory and rate are then those of the settings.
+    let (info, refused) = match memory::info(&doctor.source) {
+        Ok(info) => (info, None),
+        Err(failure) => (memory::assumed(&doctor.source), Some(unopened(&failure))),
+    };
     let regions = budget::recording(&info, &source::engine(&doctor.engine))?;
     let own: u64 = regions.iter().filter(|row| row.memory == Memory::Own).map(|row| row.total()).sum();
     let mut findings = vec![
@@ -109,7 +131,8 @@ pub fn run(doctor: &Doctor, manner: Manner) -> Result<End, Failure> {
         wake::measure(doctor.wake_time, priority, info.frame_time()),
     ];
     findings.extend(disk::look(doctor, &info));
-    findings.extend(cameras::look(&doctor.source.name));
+    findings.extend(refused);
+    findings.extend(cameras::look(&doctor.source.named));
     let warnings = findings.iter().filter(|finding| finding.state == State::Warning).count();
     let mut results = Results::new();
     if manner.json {

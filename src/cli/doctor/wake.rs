@@ -10,7 +10,7 @@ use super::Finding;
 /// From one deadline to the next: no power of two of the kernel's tick.
 const INTERVAL: Span = Span::from_us(997);
 
-/// The median that a machine which can pace pictures stays under.
+/// What 99 of 100 wake-ups stay under on a machine that can pace pictures.
 const P99_MAX: Span = Span::from_ms(1);
 
 /// How late wake-ups were, in nanoseconds.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::media::{Graph, NoPipeline, Pipeline};
+use crate::source::obstacle::{Obstacle, not_permitted};
 use crate::sys::media::MediaDevice;
 
 /// Firmware that the sensor's driver uploads before a network.
@@ -41,7 +42,7 @@ pub struct Search {
     /// Cameras, in the order of the names of their sensors.
     pub found: Vec<Found>,
     /// Media devices that could not be asked, or have an IMX500 that cannot be used; and why.
-    pub problems: Vec<(PathBuf, String)>,
+    pub problems: Vec<(PathBuf, Obstacle)>,
 }
 
 /// Looks at every media device.
@@ -63,15 +64,10 @@ pub fn graph_of(media: &MediaDevice) -> io::Result<Graph> {
     Graph::parse(&media.topology()?).map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))
 }
 
-fn inspect(path: &Path) -> Result<Option<Found>, String> {
-    let told = |error: io::Error| {
-        match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => {
-            "permission denied; cameras belong to the group video: run `sudo usermod -aG video $USER`, then log out and in"
-                .into()
-        }
-        _ => error.to_string(),
-    }
+fn inspect(path: &Path) -> Result<Option<Found>, Obstacle> {
+    let told = |error: io::Error| match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => not_permitted(path),
+        _ => Obstacle::mendable(error.to_string(), "see what `dmesg` tells, then reboot"),
     };
     let media = MediaDevice::open(path).map_err(told)?;
     let driver = media.identity().map_err(told)?.driver;
@@ -79,13 +75,13 @@ fn inspect(path: &Path) -> Result<Option<Found>, String> {
     let pipeline = match Pipeline::find(&graph, &driver) {
         Ok(pipeline) => pipeline,
         Err(NoPipeline::NoSensor) => return Ok(None),
-        Err(why) => return Err(why.to_string()),
+        Err(why) => return Err(broken(why)),
     };
     let node = |entity: u32| {
         let name = || graph.entity(entity).map_or_else(|| entity.to_string(), |entity| entity.name.clone());
-        let device = graph.device(entity).ok_or_else(|| format!("{} has no node", name()))?;
+        let device = graph.device(entity).ok_or_else(|| broken(format!("{} has no node", name())))?;
         device_node(device.major, device.minor)
-            .ok_or_else(|| format!("there is no node under /dev for {} ({}:{})", name(), device.major, device.minor))
+            .ok_or_else(|| broken(format!("no node under /dev for {} ({}:{})", name(), device.major, device.minor)))
     };
     Ok(Some(Found {
         media: path.into(),
@@ -95,6 +91,14 @@ fn inspect(path: &Path) -> Result<Option<Found>, String> {
         metadata: node(pipeline.metadata)?,
         pipeline,
     }))
+}
+
+/// A sensor whose graph is not whole: its drivers did not all come up.
+fn broken(what: impl std::fmt::Display) -> Obstacle {
+    Obstacle::mendable(
+        what.to_string(),
+        "`dmesg | grep imx500` tells what its drivers met; check the ribbon cable, then reboot",
+    )
 }
 
 /// Nodes called `prefix` and a number, in the order of the numbers.
@@ -167,36 +171,38 @@ impl Facts {
         }
     }
 
-    /// What is missing for an IMX500, each with its remedy; the most likely first.
-    pub fn advice(&self) -> Vec<String> {
+    /// What is missing for an IMX500, the most likely first.
+    pub fn advice(&self) -> Vec<Obstacle> {
         let pi = self.model.as_deref().is_some_and(|model| model.contains("Raspberry Pi"));
         if !pi && !self.is_driver_loaded {
             let what = self.model.as_deref().unwrap_or("no Raspberry Pi");
-            return vec![format!("an IMX500 needs a Raspberry Pi; this machine is {what}")];
+            return vec![Obstacle::lasting(format!("an IMX500 needs a Raspberry Pi; this machine is {what}"))];
         }
         let mut advice = Vec::new();
         if let Some((path, text)) = &self.config {
             if !loads_overlay(text) {
-                advice.push(format!(
-                    "{} loads no overlay for it; add the line `dtoverlay=imx500`, then reboot",
-                    path.display()
+                advice.push(Obstacle::mendable(
+                    format!("{} loads no overlay for it", path.display()),
+                    "add the line `dtoverlay=imx500`, then reboot",
                 ));
             }
         }
-        if !self.firmware.is_empty() {
-            advice.push(format!(
-                "its firmware is missing ({}); run `sudo apt install imx500-all`, then reboot",
-                self.firmware.join(", ")
+        advice.extend(self.no_firmware("its firmware"));
+        if advice.is_empty() {
+            advice.push(Obstacle::mendable(
+                "the sensor did not answer when the machine started",
+                "check that the ribbon cable sits straight at both ends and reads the right way round, then reboot \
+                 (`dmesg | grep imx500` tells more)",
             ));
         }
-        if advice.is_empty() {
-            advice.push(
-                "the sensor did not answer when the machine started; check that the ribbon cable sits straight at both ends \
-                 and reads the right way round, then reboot (`dmesg | grep imx500` tells more)"
-                    .into(),
-            );
-        }
         advice
+    }
+
+    /// That `what` is missing, if it is.
+    pub fn no_firmware(&self, what: &str) -> Option<Obstacle> {
+        let names = self.firmware.join(", ");
+        let remedy = "run `sudo apt install imx500-all`, then reboot";
+        (!self.firmware.is_empty()).then(|| Obstacle::mendable(format!("{what} is missing ({names})"), remedy))
     }
 }
 
@@ -225,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_with_its_remedy() {
-        let advice = |facts: Facts| facts.advice().join("; ");
+        let advice = |facts: Facts| facts.advice().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         assert!(advice(Facts::default()).contains("needs a Raspberry Pi"));
         let told = advice(pi("camera_auto_detect=0\n#dtoverlay=imx500\ndtoverlay=imx708"));
         assert!(told.contains("dtoverlay=imx500") && told.contains("reboot"), "{told}");

@@ -22,7 +22,8 @@ fn a_camera_that_is_not_there_is_told_with_what_is_missing() {
         told.starts_with("no IMX500 found: ") && told.contains("ribbon cable") && told.contains("virtual"),
         "{told}"
     );
-    let denied = Search { found: Vec::new(), problems: vec![("/dev/media0".into(), "permission denied".into())] };
+    let why = crate::source::obstacle::not_permitted(std::path::Path::new("/dev/media0"));
+    let denied = Search { found: Vec::new(), problems: vec![("/dev/media0".into(), why)] };
     let told = none_found(0, &denied, &facts);
     assert!(told.contains("/dev/media0: permission denied") && !told.contains("ribbon"), "{told}");
 }

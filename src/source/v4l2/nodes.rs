@@ -9,6 +9,7 @@ use v4l::v4l_sys::{V4L2_CAP_IO_MC, V4L2_CAP_STREAMING, V4L2_CAP_VIDEO_CAPTURE, V
 use super::negotiate::{fourcc_text, pixel_format};
 use crate::source::SourceError;
 use crate::source::holders::holders;
+use crate::source::obstacle::{Obstacle, not_permitted};
 use crate::sys::v4l2::{Identity, Node};
 
 /// A node under `/dev` and whether frames can be captured from it.
@@ -19,7 +20,7 @@ pub struct DeviceEntry {
     /// The device's own name; empty when it could not be asked.
     pub card: String,
     /// Why it cannot be used; `None` when it can.
-    pub unusable: Option<String>,
+    pub unusable: Option<Obstacle>,
 }
 
 impl fmt::Display for DeviceEntry {
@@ -49,11 +50,11 @@ fn inspect(path: PathBuf) -> DeviceEntry {
     let asked = Node::open(&path).and_then(|node| Ok((node.identity()?, node)));
     match asked {
         Ok((identity, node)) => {
-            let unusable = no_capture(&identity).or_else(|| no_pipeline(&identity)).or_else(|| no_format(&node));
-            DeviceEntry { path, card: identity.card, unusable }
+            let no_camera = no_capture(&identity).or_else(|| no_pipeline(&identity)).or_else(|| no_format(&node));
+            DeviceEntry { path, card: identity.card, unusable: no_camera.map(Obstacle::lasting) }
         }
         Err(error) => {
-            let unusable = Some(reason(&path, &error).unwrap_or_else(|| error.to_string()));
+            let unusable = Some(reason(&path, &error).unwrap_or_else(|| unknown(&error)));
             DeviceEntry { path, card: String::new(), unusable }
         }
     }
@@ -100,17 +101,25 @@ pub(in crate::source) fn refused(doing: &str, path: &Path, error: io::Error) -> 
     }
 }
 
+/// An error that nobody foresaw; what helps most often.
+fn unknown(error: &io::Error) -> Obstacle {
+    Obstacle::mendable(error.to_string(), "unplug the camera, plug it in again, and see what `dmesg` tells")
+}
+
 /// What an error number means for a camera, and the remedy.
-fn reason(path: &Path, error: &io::Error) -> Option<String> {
+fn reason(path: &Path, error: &io::Error) -> Option<Obstacle> {
     Some(match error.raw_os_error()? {
-        libc::ENOENT => format!("there is no such device; {}", plugged_in(path)),
-        libc::EACCES | libc::EPERM => "permission denied; cameras belong to the group video: run \
-             `sudo usermod -aG video $USER`, then log out and in"
-            .into(),
-        libc::EBUSY => format!("the camera is in use{}; only one program can record from it", held_by(path)),
-        libc::ENODEV | libc::ENXIO => "there is no device behind this node; plug the camera in again".into(),
-        libc::EPIPE | libc::ENOLINK => NO_PIPELINE.into(),
-        libc::ENOTTY => "this is not a V4L2 device; cameras are /dev/video0 and up".into(),
+        libc::ENOENT => Obstacle::mendable("there is no such device", plugged_in(path)),
+        libc::EACCES | libc::EPERM => not_permitted(path),
+        libc::EBUSY => Obstacle::mendable(
+            format!("the camera is in use{}", held_by(path)),
+            "only one program can record from it: end the other",
+        ),
+        libc::ENODEV | libc::ENXIO => {
+            Obstacle::mendable("there is no device behind this node", "plug the camera in again")
+        }
+        libc::EPIPE | libc::ENOLINK => Obstacle::lasting(NO_PIPELINE),
+        libc::ENOTTY => Obstacle::lasting("this is not a V4L2 device; cameras are /dev/video0 and up"),
         _ => return None,
     })
 }
@@ -133,14 +142,19 @@ fn plugged_in(missing: &Path) -> String {
 fn held_by(path: &Path) -> String {
     let names = holders(&[path]).into_iter().map(|holder| format!("{} (process {})", holder.name, holder.process));
     let names: Vec<_> = names.collect();
-    if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) }
+    match names.is_empty() {
+        false => format!(" by {}", names.join(", ")),
+        true if rustix::process::geteuid().is_root() => String::new(),
+        // Their files show only to root.
+        true => " by another user's program (`sudo kinora devices` names it)".into(),
+    }
 }
 
 /// The text of an error of [`refused`], without the path that it begins with.
-pub(super) fn without_path(path: &Path, error: &SourceError) -> String {
+pub(super) fn without_path(path: &Path, error: &SourceError) -> Obstacle {
     let text = error.to_string();
     let bare = text.strip_prefix(&format!("{}: ", path.display())).map(ToOwned::to_owned);
-    bare.unwrap_or(text)
+    Obstacle::lasting(bare.unwrap_or(text))
 }
 
 /// Nothing to choose from, with all that was looked at.
@@ -189,7 +203,11 @@ mod tests {
 
     #[test]
     fn without_any_camera_the_message_lists_what_was_looked_at() {
-        let entry = DeviceEntry { path: "/dev/video3".into(), card: "Codec".into(), unusable: Some("a codec".into()) };
+        let entry = DeviceEntry {
+            path: "/dev/video3".into(),
+            card: "Codec".into(),
+            unusable: Some(Obstacle::lasting("a codec")),
+        };
         let told = none_usable(&[entry]).to_string();
         assert!(told.contains("/dev/video3 (Codec): a codec") && told.contains("virtual"), "{told}");
         assert!(none_usable(&[]).to_string().contains("there is no /dev/video*"));

@@ -25,9 +25,10 @@ fn main() -> ExitCode {
     }
     cli::output::start_log(typed.global.verbose, manner);
     let end = settings(&grammar, &matches, typed.global.config.as_deref()).and_then(|settings| {
+        let command = Command::check(typed.command, &settings).map_err(Failure::Usage)?;
         match typed.global.print_config {
             true => cli::print_config::run(&settings, manner),
-            false => run(Command::check(typed.command, &settings).map_err(Failure::Usage)?, manner),
+            false => run(command, manner),
         }
     });
     cli::end::exit_code(end, manner)

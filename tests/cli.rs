@@ -303,7 +303,43 @@ fn settings_come_from_file_then_environment_then_flag() {
     assert!(status == 2 && said.contains("kinora.toml") && said.contains("qualty"), "{said}");
     std::fs::write(&file, "quality = 0\n").unwrap();
     let line = "record --source virtual --frames 1 --clock manual --out q.kinora";
-    fails(folder.path(), line, 2, &["kinora.toml", "quality"]);
+    fails(folder.path(), line, 2, &["kinora.toml:1", "quality"]);
+}
+
+#[test]
+fn settings_that_the_command_would_refuse_are_not_printed_as_if_they_were_in_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |text: &str| {
+        let path = folder.path().join("own.toml");
+        std::fs::write(&path, text).unwrap();
+    };
+    for (text, line, words) in [
+        ("# Mine.\n\nquality = 300\n", "record", ["own.toml:3: quality:", "1 to 100"]),
+        ("source = 'virtual:sed=1'", "record", ["own.toml:1: source:", "virtual: sed=1"]),
+        ("fps = 12.5\nrt = 100", "replay", ["own.toml:2: rt:", "1 to 99"]),
+        ("quality = 5", "replay", ["own.toml:1: quality:", "10 to 100"]),
+        ("clips = 'c'\ntrigger = ['person for']", "replay", ["own.toml:2: trigger:", "column 11"]),
+        ("clips = 'c'\nclip-rate = '5'", "replay", ["own.toml:2: clip-rate:", "at least"]),
+        ("out = 'a.kinora'\nkeep-size = '1GiB'", "record", ["own.toml:2: keep-size:", "--out"]),
+        ("card-tbw = 'much'", "doctor", ["own.toml:1: card-tbw:", "much"]),
+        ("hflip = 'maybe'", "memory", ["own.toml:1: hflip:", "true nor false"]),
+        ("speed = 0", "play", ["own.toml:1: speed:", "never ends"]),
+    ] {
+        path(text);
+        let line = format!("{line} --config own.toml --print-config");
+        fails(folder.path(), &line, 2, &words);
+    }
+    for (name, value, words) in
+        [("KINORA_QUALITY", "0", "KINORA_QUALITY: `0`"), ("KINORA_FPS", "-1", "KINORA_FPS: `-1`")]
+    {
+        let output = kinora(folder.path()).args(["record", "--print-config"]).env(name, value).output().unwrap();
+        assert_eq!((code(&output), stdout(&output)), (2, String::new()));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+    // A place of its own call: where `record` records to, `replay` does not record everything besides.
+    path("out = 'elsewhere'\nclips = 'c'\nclip-rate = '5MB'");
+    let output = run(folder.path(), "replay --config own.toml --print-config");
+    assert!(stdout(&output).contains("clip-rate") && !stdout(&output).contains("elsewhere"), "{}", stdout(&output));
 }
 
 #[test]

@@ -344,7 +344,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "SIZE")]
     pub keep_size: Option<String>,
     /// Write clips at no more than this many bytes a second [default: as the disk takes them]
-    #[arg(long, value_name = "SIZE", requires = "clips")]
+    #[arg(long, value_name = "SIZE")]
     pub clip_rate: Option<String>,
     /// Record everything into this directory besides
     #[arg(long = "out", value_name = "DIR", value_hint = ValueHint::DirPath)]

@@ -346,7 +346,9 @@ fn record(settings: &Settings) -> Result<Record, String> {
     };
     let directory = matches!(record.out, Target::Directory(_));
     if record.keep_size.is_some() && !directory {
-        return Err("--keep-size deletes the oldest recordings of a directory; give --out a directory".into());
+        return Err(
+            settings.refused("keep-size", "deletes the oldest recordings of a directory; give --out a directory")
+        );
     }
     if matches!(record.out, Target::Modlib(_)) && (record.split_size.is_some() || record.split_time.is_some()) {
         return Err("modlib's .json cannot be split; record .kinora, then export".into());
@@ -408,7 +410,7 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
     let max_frames = settings.get("max-frames", |text| units::number(text, 1, MAX_FRAMES))?.map(|frames| frames as u32);
     let engine = engine(settings)?;
     if engine.quality < 10 {
-        return Err(format!("--quality: `{}` must be 10 to 100 for a replay", engine.quality));
+        return Err(settings.refused("quality", format!("`{}` must be 10 to 100 for a replay", engine.quality)));
     }
     let defaults = ReplaySettings::default();
     let replay_settings = ReplaySettings {
@@ -436,6 +438,7 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
             ("on-clip", on_clip.is_some()),
             ("lock", lock),
             ("keep-size", settings.is_flag("keep-size")),
+            ("clip-rate", settings.is_flag("clip-rate")),
         ];
         if let Some((key, _)) = of_clips.into_iter().find(|&(_, given)| given) {
             return Err(format!("--{key} is about clips; give their directory, too: --clips DIR"));
@@ -443,7 +446,8 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
     }
     let (span_max, bytes_max) = settings.get("window", window)?.unwrap_or_default();
     for rule in &rules {
-        kinora::trigger::Rule::parse(rule).map_err(|error| format!("--trigger {rule:?}, {error}"))?;
+        kinora::trigger::Rule::parse(rule)
+            .map_err(|error| settings.refused("trigger", format!("{rule:?}, {error}")))?;
     }
     Ok(Replay {
         source: source(settings)?,
@@ -689,6 +693,8 @@ mod tests {
     fn wrong_values_are_refused_with_the_name_of_the_flag() {
         for (line, word) in [
             ("kinora record --quality 0", "--quality"),
+            ("kinora record --source v4l2:", "--source"),
+            ("kinora record --source virtual:sed=7", "--source"),
             ("kinora record --size 640", "--size"),
             ("kinora record --fps=-3", "--fps"),
             ("kinora record --frames 0", "--frames"),
@@ -718,6 +724,8 @@ mod tests {
             ("kinora doctor --wake-time 61m", "--wake-time"),
             ("kinora doctor --wake-time 0s", "--wake-time"),
             ("kinora doctor --card-tbw none", "--card-tbw"),
+            ("kinora replay --clips c --clip-rate 5", "--clip-rate"),
+            ("kinora replay --clip-rate 5MB", "--clips"),
             ("kinora record --format png", "--format"),
             ("kinora play --print xml", "--print"),
             ("kinora export a --to avi -o b", "--to"),
@@ -725,6 +733,12 @@ mod tests {
             let refusal = check(line).map(|_| ()).expect_err(line);
             assert!(refusal.contains(word), "{line}: {refusal}");
         }
+    }
+
+    #[test]
+    fn clips_are_written_no_faster_than_they_were_asked_for() {
+        let Ok(Command::Replay(replay)) = check("kinora replay --clips c --clip-rate 5MB") else { panic!("replay") };
+        assert_eq!(replay.clip_rate, Some(5_000_000));
     }
 
     #[test]

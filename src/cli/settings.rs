@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
+use toml::Spanned;
 
 /// All settings that may come from elsewhere than a flag.
-const KEYS: [&str; 55] = [
+const KEYS: [&str; 56] = [
     "source",
     "size",
     "fps",
@@ -64,6 +65,7 @@ const KEYS: [&str; 55] = [
     "post",
     "trigger",
     "clips",
+    "clip-rate",
     "on-clip",
     "lock",
     "control",
@@ -94,7 +96,8 @@ const NOT_SETTINGS: [&str; 11] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
-    File(PathBuf),
+    /// The file, and the line that the key stands on.
+    File(PathBuf, usize),
     Environment(String),
     Flag,
 }
@@ -103,7 +106,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => write!(f, "default"),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path, _) => write!(f, "{}", path.display()),
             Self::Environment(name) => write!(f, "{name}"),
             Self::Flag => write!(f, "flag"),
         }
@@ -153,14 +156,16 @@ impl Layers {
     }
 
     fn add_file(&mut self, path: &Path, text: &str) -> Result<(), String> {
-        let table: toml::Table = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
+        let table: BTreeMap<Spanned<String>, toml::Value> =
+            toml::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?;
         for (key, value) in table {
-            let known = known(&key).ok_or_else(|| {
-                format!("{}: no setting is called `{key}`; there are: {}", path.display(), KEYS.join(", "))
-            })?;
+            let line = 1 + text[..key.span().start].matches('\n').count();
+            let (place, key) = (format!("{}:{line}", path.display()), key.into_inner());
+            let known = known(&key)
+                .ok_or_else(|| format!("{place}: no setting is called `{key}`; there are: {}", KEYS.join(", ")))?;
             let text = match value {
                 toml::Value::Array(values) if LISTS.contains(&known) => {
-                    lines(values).ok_or_else(|| format!("{}: `{key}` is an array of one-line texts", path.display()))?
+                    lines(values).ok_or_else(|| format!("{place}: `{key}` is an array of one-line texts"))?
                 }
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
@@ -168,13 +173,10 @@ impl Layers {
                 toml::Value::Boolean(truth) => truth.to_string(),
                 other => {
                     let kind = other.type_str();
-                    return Err(format!(
-                        "{}: `{key}` is of type {kind}; write it as on the command line",
-                        path.display()
-                    ));
+                    return Err(format!("{place}: `{key}` is of type {kind}; write it as on the command line"));
                 }
             };
-            self.values.insert(known, Setting { text, origin: Origin::File(path.to_owned()) });
+            self.values.insert(known, Setting { text, origin: Origin::File(path.to_owned(), line) });
         }
         Ok(())
     }
@@ -199,8 +201,9 @@ impl Settings {
         for arg in command.get_arguments() {
             let Some(key) = arg.get_long().and_then(known) else { continue };
             let id = arg.get_id().as_str();
-            // `-o OUT` of other commands is called --out too, but names one file for one call.
-            if id == "out_file" {
+            // `-o OUT` of other commands is called --out too, but names one file for one call; and where `record` records to,
+            // `replay` does not record everything besides unless it is told to.
+            if id == "out_file" || id == "everything" {
                 continue;
             }
             let given = matches.value_source(id) == Some(ValueSource::CommandLine);
@@ -232,12 +235,18 @@ impl Settings {
     /// # Errors
     /// The value is none; the message names the place where it stands.
     pub fn get<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-        let Some(Setting { text, origin }) = self.values.get(key) else { return Ok(None) };
-        parse(text).map(Some).map_err(|refusal| match origin {
-            Origin::Default | Origin::Flag => format!("--{key}: {refusal}"),
-            Origin::Environment(name) => format!("{name}: {refusal}"),
-            Origin::File(path) => format!("{}: {key}: {refusal}", path.display()),
-        })
+        debug_assert!(known(key).is_some(), "a setting that is gathered from nowhere: {key}");
+        let Some(Setting { text, .. }) = self.values.get(key) else { return Ok(None) };
+        parse(text).map(Some).map_err(|refusal| self.refused(key, refusal))
+    }
+
+    /// What is wrong with the value of `key`, after the place where it stands.
+    pub fn refused(&self, key: &str, refusal: impl fmt::Display) -> String {
+        match self.values.get(key).map(|setting| &setting.origin) {
+            Some(Origin::Environment(name)) => format!("{name}: {refusal}"),
+            Some(Origin::File(path, line)) => format!("{}:{line}: {key}: {refusal}", path.display()),
+            None | Some(Origin::Default | Origin::Flag) => format!("--{key}: {refusal}"),
+        }
     }
 
     /// The value of a key that has a default.
@@ -328,11 +337,11 @@ mod tests {
         let settings = record(&["--quality", "70"], &layers);
         assert_eq!(origin_of(&settings, "quality"), ("70".into(), Origin::Flag));
         assert_eq!(origin_of(&settings, "format"), ("jpeg".into(), Origin::Environment("KINORA_FORMAT".into())));
-        assert_eq!(origin_of(&settings, "size"), ("320x240".into(), Origin::File("system".into())));
+        assert_eq!(origin_of(&settings, "size"), ("320x240".into(), Origin::File("system".into(), 2)));
         assert_eq!(origin_of(&settings, "ring"), ("4".into(), Origin::Default));
         assert_eq!(settings.is_on("lock-memory"), Ok(true));
         let settings = record(&[], &layers);
-        assert_eq!(origin_of(&settings, "quality"), ("60".into(), Origin::File("user".into())));
+        assert_eq!(origin_of(&settings, "quality"), ("60".into(), Origin::File("user".into(), 1)));
     }
 
     #[test]
@@ -360,8 +369,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_an_error_that_names_the_file() {
-        let error = Layers::default().add_file(Path::new("user.toml"), "qualty = 3").unwrap_err();
-        assert!(error.contains("user.toml") && error.contains("`qualty`") && error.contains("quality"), "{error}");
+        let error = Layers::default().add_file(Path::new("user.toml"), "ring = 2\nqualty = 3").unwrap_err();
+        assert!(error.contains("user.toml:2:") && error.contains("`qualty`") && error.contains("quality"), "{error}");
         assert!(Layers::default().add_environment([("KINORA_QUALTY".into(), "3".into())].into_iter()).is_err());
         assert!(Layers::default().add_file(Path::new("x"), "quality = [1]").is_err());
         assert!(Layers::default().add_file(Path::new("x"), "quality = ").is_err());
@@ -388,9 +397,9 @@ mod tests {
     #[test]
     fn a_wrong_value_names_the_place_where_it_stands() {
         let mut layers = Layers::default();
-        layers.add_file(Path::new("user.toml"), "quality = 300").unwrap();
+        layers.add_file(Path::new("user.toml"), "# Mine.\nring = 2\nquality = 300").unwrap();
         let settings = record(&[], &layers);
         let error = settings.need("quality", |text| crate::cli::units::number(text, 1, 100)).unwrap_err();
-        assert_eq!(error, "user.toml: quality: `300` is not a whole number from 1 to 100");
+        assert_eq!(error, "user.toml:3: quality: `300` is not a whole number from 1 to 100");
     }
 }

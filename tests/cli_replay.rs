@@ -236,6 +236,9 @@ fn wrong_arguments_are_refused_with_exit_code_2() {
         (vec!["--window", "0s"], "above zero"),
         (vec!["--window", "1MiB,2MiB"], "two sizes"),
         (vec!["--window", "1s,2m"], "two times"),
+        (vec!["--trigger", ""], "a class"),
+        (vec!["--pre", "10s"], "--clips"),
+        (vec!["--post", "10s"], "--clips"),
     ] {
         let output = replay(&arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
@@ -245,10 +248,16 @@ fn wrong_arguments_are_refused_with_exit_code_2() {
     assert_eq!(huge.status.code(), Some(1));
     assert!(text(&huge.stderr).contains("at most --max-frames"), "{}", text(&huge.stderr));
     let clips = tempfile::tempdir().unwrap();
-    let clips = ["--clips", clips.path().to_str().unwrap(), "--pre", "24h", "--frame-bytes", "100M"];
-    let long = replay(&clips).output().unwrap();
-    assert_eq!(long.status.code(), Some(1));
-    assert!(text(&long.stderr).contains("at most --pre"), "{}", text(&long.stderr));
+    let clips = ["--clips", clips.path().to_str().unwrap()];
+    for (arguments, remedy) in [
+        (["--pre", "1000h"], "at most --pre"),
+        // A shorter pre-roll would not help: the history alone is too large.
+        (["--frame-bytes", "10GB"], "a smaller --frame-bytes"),
+    ] {
+        let refused = replay(&[&clips[..], &arguments].concat()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(remedy), "{}", text(&refused.stderr));
+    }
 }
 
 #[test]

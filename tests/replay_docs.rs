@@ -12,7 +12,7 @@ mod common;
 const PAGE: &str = include_str!("../docs/replay.md");
 
 /// Where the tests stand that the page names.
-const TEST_FILES: [&str; 17] = [
+const TEST_FILES: [&str; 18] = [
     "tests/cli_replay.rs",
     "src/engine/replay_stream.rs",
     "src/replay/cadence.rs",
@@ -30,6 +30,7 @@ const TEST_FILES: [&str; 17] = [
     "tests/clips.rs",
     "tests/replay_members.rs",
     "tests/replay_model.rs",
+    "tests/tmpfs_full.rs",
 ];
 
 /// The rows of the table whose heading begins with `heading`, as trimmed cells.

@@ -81,3 +81,24 @@ fn the_oldest_recordings_go_first_when_a_total_size_is_to_be_kept() {
     assert!((2..=5).contains(&files), "{files} files of 20 MB: {told}{messages}");
     assert!(free_kib > 100 << 10, "{free_kib} KiB are free: {told}{messages}");
 }
+
+#[test]
+fn a_replay_goes_on_when_its_recordings_fill_the_disk() {
+    let replay = "--source virtual --size 320x240 --format raw --fps 100 --autostart --min-free 100MB";
+    let wait = r#"{"wait":{"FrameBufferFull":true},"timeout":"60s"}"#;
+    for place in ["--output \"$disk/out.kinora\"", "--out \"$disk/recordings\""] {
+        // 17 MB are to be had, 23 MB a second come; what is told last stands behind the end of the recording.
+        let script = format!(
+            "{{ echo '{wait}'; sleep 3; echo '{{\"get\":\"Stored\"}}'; }} | \"$kinora\" replay {replay} {place}
+             echo code=$?"
+        );
+        let Some(output) = on_a_small_disk(112, &script) else { return };
+        let (told, messages) = (String::from_utf8_lossy(&output.stdout).into_owned(), messages(&output));
+        assert_eq!(value(&told, "code"), "3", "{place}: {told}{messages}");
+        assert!(messages.contains("the replay goes on"), "{place}: {messages}");
+        assert!(messages.contains("min-free"), "{place}: the message names the remedy: {messages}");
+        let number = |line: &str| line.strip_suffix('}')?.rsplit_once(r#""result":"#)?.1.parse().ok();
+        let stored: u64 = told.lines().find_map(number).expect("an answer with a number");
+        assert!(stored > 100, "{place}: the window took {stored} frames: {messages}");
+    }
+}

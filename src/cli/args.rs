@@ -75,7 +75,7 @@ pub enum Sub {
     #[command(after_help = after("kinora cut match.kinora --from 10s --to 20s -o goal.kinora\nkinora cut match.kinora --from bookmark:goal --to bookmark:end -o goal.kinora\nkinora cut match.kinora --from 0 --to 99 -o first.kinora"))]
     Cut(CutArgs),
     /// Compare the detections of two recordings, frame by frame
-    #[command(after_help = after("kinora diff old.kinora new.kinora\nkinora diff old.kinora new.kinora --iou 0.7\nkinora diff old.kinora new.kinora --json | jq .summary"))]
+    #[command(after_help = after("kinora diff old.kinora new.kinora\nkinora diff old.kinora new.kinora --iou 0.7\nkinora diff old.kinora new.kinora --json | jq 'select(.record == \"summary\")'"))]
     Diff(DiffArgs),
     /// Follow a recording while it is written
     #[command(after_help = after("kinora tail recordings/recording_2026-03-01_12-00-00.kinora\nkinora tail match.kinora --json | jq -c .detections\nkinora tail match.kinora --from-start"))]
@@ -346,6 +346,9 @@ pub struct ReplayArgs {
     /// Write clips at no more than this many bytes a second [default: as the disk takes them]
     #[arg(long, value_name = "SIZE")]
     pub clip_rate: Option<String>,
+    /// Leave this much of the disk free; recordings and clips end cleanly before, the replay goes on
+    #[arg(long, value_name = "SIZE", default_value = "100MB")]
+    pub min_free: Option<String>,
     /// Record everything into this directory besides
     #[arg(long = "out", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub everything: Option<PathBuf>,

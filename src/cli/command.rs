@@ -432,6 +432,9 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
     let (rules, clips) = (settings.list("trigger"), settings.get("clips", |text| Ok(PathBuf::from(text)))?);
     let on_clip = settings.get("on-clip", |text| Ok(text.to_owned()))?;
     let lock = settings.is_on("lock")?;
+    if rules.is_empty() && settings.is_flag("trigger") {
+        return Err("--trigger \"\": a rule names a class at least, as in person>0.6".into());
+    }
     if clips.is_none() {
         let of_clips = [
             ("trigger", !rules.is_empty()),
@@ -439,6 +442,8 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
             ("lock", lock),
             ("keep-size", settings.is_flag("keep-size")),
             ("clip-rate", settings.is_flag("clip-rate")),
+            ("pre", settings.is_flag("pre")),
+            ("post", settings.is_flag("post")),
         ];
         if let Some((key, _)) = of_clips.into_iter().find(|&(_, given)| given) {
             return Err(format!("--{key} is about clips; give their directory, too: --clips DIR"));
@@ -465,6 +470,7 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         lock,
         keep_size: settings.get("keep-size", |text| at_least(text, 1 << 20))?,
         clip_rate: settings.get("clip-rate", |text| at_least(text, 1 << 10))?,
+        min_free: settings.need("min-free", units::bytes)?,
         out: args.everything,
         output: args.output.as_deref().map(replay_output).transpose()?,
         control: settings.get("control", |text| Ok(PathBuf::from(text)))?,

@@ -23,12 +23,10 @@ pub struct JpegStream {
     compress: Compress,
 }
 
-/// Quality of pictures that are recorded as pixels.
-const QUALITY: u8 = 80;
-
 impl JpegStream {
-    /// Opens the place; of a FIFO, waits for its reader. `None` when told to stop meanwhile.
-    pub fn open(place: &StreamPlace, stop: &Stop) -> Result<Option<Self>, Failure> {
+    /// Opens the place; of a FIFO, waits for its reader. `None` when told to stop meanwhile. `quality`: of pictures that come
+    /// as pixels.
+    pub fn open(place: &StreamPlace, quality: u8, stop: &Stop) -> Result<Option<Self>, Failure> {
         let (file, name) = match place {
             StreamPlace::Descriptor(number) => {
                 let name = format!("fd:{number}");
@@ -40,7 +38,7 @@ impl JpegStream {
                 None => return Ok(None),
             },
         };
-        Ok(Some(Self { file, name, compress: Compress::new(QUALITY)? }))
+        Ok(Some(Self { file, name, compress: Compress::new(quality)? }))
     }
 
     /// Writes the frame's picture; a frame without one is left out.

@@ -22,6 +22,9 @@ use super::output::Manner;
 use super::stop::Stop;
 use super::units::show_span;
 
+/// Quality of pictures in a JPEG stream that are recorded as pixels.
+const QUALITY: u8 = 80;
+
 /// Plays until the end, a key, a signal, or until nobody reads any more.
 pub fn run(play: Play, manner: Manner) -> Result<End, Failure> {
     let stop = Stop::on_signals()?;
@@ -33,7 +36,7 @@ pub fn run(play: Play, manner: Manner) -> Result<End, Failure> {
     let index = (play.print == Some(Print::Json)).then(|| Reader::open(&file).ok()).flatten();
     let keys = if play.manual_clock { None } else { Keys::of_terminal() };
     let stream = match &play.output {
-        Some(place) => match JpegStream::open(place, &stop)? {
+        Some(place) => match JpegStream::open(place, QUALITY, &stop)? {
             Some(stream) => Some(stream),
             None => return Ok(End::Done),
         },

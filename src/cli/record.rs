@@ -215,12 +215,17 @@ struct RecordJson {
     source_error: Option<String>,
 }
 
+/// Why the recording took no more frames, such as a full disk.
+pub fn why_ended(report: &SessionReport) -> Option<String> {
+    let SessionReport { summary, sink_error, .. } = report;
+    let ended = summary.ended.map(|ended| ended.to_string()).or_else(|| summary.failure.clone());
+    ended.or_else(|| sink_error.as_ref().map(ToString::to_string))
+}
+
 /// What was recorded, what was lost, and how to play it.
 fn finish(report: SessionReport, record: &Record, manner: Manner) -> Result<End, Failure> {
+    let ended = why_ended(&report);
     let SessionReport { summary, status, source_error, sink_error } = report;
-    let ended = summary.ended.map(|ended| ended.to_string()).or_else(|| summary.failure.clone());
-    let ended = ended.or_else(|| sink_error.as_ref().map(ToString::to_string));
-    let ended = ended.or(summary.failure.clone());
     let lines = record.out == Target::Modlib(Place::Standard);
     let lost = status.lost().max(summary.dropped);
     let by_cause = Cause::ALL.into_iter().map(|cause| (cause.name(), status.lost_for(cause)));

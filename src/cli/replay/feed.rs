@@ -2,7 +2,7 @@
 
 use kinora::budget;
 use kinora::clips::{ClipControl, ClipSettings, ClipSink, RuleSettings};
-use kinora::recorder::Recorder;
+use kinora::recorder::{Format, Recorder, RecorderBuilder};
 use kinora::replay::control::ReplayControl;
 use kinora::replay::operator::{ReplayLimits, ReplayOperator};
 use kinora::source::SourceInfo;
@@ -11,6 +11,7 @@ use kinora::{Output, ReplayStream, Session, Settings, Span};
 use super::Replay;
 use super::fit::{self, History};
 use crate::cli::end::Failure;
+use crate::cli::record::why_ended;
 use crate::cli::source;
 
 /// A running source with the operator behind it.
@@ -50,7 +51,7 @@ impl Feed {
         }
         let mut builder = Session::builder().source(capture);
         if let Some(directory) = &replay.out {
-            builder = builder.recorder(Recorder::builder().directory(directory).create()?);
+            builder = builder.recorder(recorder(replay).directory(directory).create()?);
         }
         if let Some(clips) = clips {
             builder = builder.clip_settings(clips);
@@ -115,17 +116,28 @@ impl Feed {
         Account { frames: stats.frames, lost }
     }
 
-    /// Stops the source and closes what goes on beside the loop.
-    pub fn stop(&mut self) -> Result<Account, Failure> {
-        let account = self.account();
-        if let Some(session) = self.session.take() {
-            let report = session.stop()?;
-            if let Some(error) = report.sink_error.or(report.source_error) {
-                return Err(error.into());
-            }
-        }
-        Ok(account)
+    /// True once the recording of everything takes no more frames.
+    pub fn recording_ended(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.status().sink_failed)
     }
+
+    /// Stops the source and closes what goes on beside the loop; the text says why the recording ended before its source.
+    pub fn stop(&mut self) -> Result<(Account, Option<String>), Failure> {
+        let account = self.account();
+        let Some(session) = self.session.take() else { return Ok((account, None)) };
+        let report = session.stop()?;
+        let ended = why_ended(&report);
+        match report.source_error {
+            Some(error) => Err(error.into()),
+            None => Ok((account, ended)),
+        }
+    }
+}
+
+/// A recorder as this replay wants it, of the session or of the output.
+pub fn recorder(replay: &Replay) -> RecorderBuilder {
+    let format = if replay.engine.raw { Format::Raw } else { Format::Jpeg };
+    Recorder::builder().quality(replay.engine.quality).format(format).min_free(replay.min_free)
 }
 
 fn limits(replay: &Replay, info: &SourceInfo) -> ReplayLimits {
@@ -143,13 +155,14 @@ fn limits(replay: &Replay, info: &SourceInfo) -> ReplayLimits {
 fn clip_settings(replay: &Replay, settings: &Settings, info: &SourceInfo) -> Option<ClipSettings> {
     let rules = replay.rules.iter().map(|rule| RuleSettings { rule: rule.clone(), pre: replay.pre, post: replay.post });
     let mut clips = ClipSettings {
-        history: replay.pre.max(Span::from_s(30)),
+        history: replay.pre.max(fit::HISTORY),
         rules: rules.collect(),
         on_clip: replay.on_clip.clone(),
         frame_bytes: replay.frame_bytes,
         lock: replay.lock,
         keep_size: replay.keep_size,
         write_rate: replay.clip_rate,
+        min_free_bytes: replay.min_free,
         ..ClipSettings::new(replay.clips.as_ref()?)
     };
     clips.frame_bytes = settings.clip_frame_bytes(&clips, info);

@@ -5,6 +5,10 @@ use kinora::replay::operator::ReplayLimits;
 
 use super::Replay;
 use crate::cli::end::Failure;
+use crate::cli::units::show_bytes;
+
+/// Least time that the history for clips holds: `save` is of use without a long pre-roll.
+pub const HISTORY: Span = Span::from_s(30);
 
 /// The history for clips, and its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -21,19 +25,30 @@ pub fn check(
     tap_bytes: usize,
 ) -> Result<(), Failure> {
     available_bytes().map_or(Ok(()), |available| {
-        refusal(replay.settings.jpeg_quality, limits, history, available.saturating_sub(tap_bytes))
-            .map_or(Ok(()), |why| Err(Failure::Failed(why)))
+        let (quality, free) = (replay.settings.jpeg_quality, available.saturating_sub(tap_bytes));
+        refusal(quality, limits, replay.pre, history, free).map_or(Ok(()), |why| Err(Failure::Failed(why)))
     })
 }
 
-fn refusal(quality: u8, limits: &ReplayLimits, history: Option<History>, available: usize) -> Option<String> {
+fn refusal(
+    quality: u8,
+    limits: &ReplayLimits,
+    pre: Span,
+    history: Option<History>,
+    available: usize,
+) -> Option<String> {
+    let shown = |bytes: usize| show_bytes(bytes as u64);
     let mut free = available;
     if let Some(History { span, bytes }) = history {
         if bytes > free {
-            let fits_s = (span.as_ns() as i128 * free as i128 / bytes as i128 / 1_000_000_000) as i64;
-            return Some(format!(
-                "clips with a history of {span} need {bytes} bytes, {free} are free: at most --pre {fits_s}s fits"
-            ));
+            let fits = Span::from_s((span.as_ns() as i128 * free as i128 / bytes as i128 / 1_000_000_000) as i64);
+            // The history is never shorter than a pre-roll, and of its own accord no shorter than its default.
+            let remedy = match pre >= span && fits >= HISTORY {
+                true => format!("at most --pre {}s fits", fits.as_ns() / 1_000_000_000),
+                false => "give a smaller --frame-bytes, --size or --quality".to_owned(),
+            };
+            let (bytes, free) = (shown(bytes), shown(free));
+            return Some(format!("clips with a history of {span} need {bytes}, {free} are free: {remedy}"));
         }
         free -= bytes;
     }
@@ -56,7 +71,7 @@ fn refusal(quality: u8, limits: &ReplayLimits, history: Option<History>, availab
         0 => "give a smaller --frame-bytes or --size".to_owned(),
         fits => format!("at most --max-frames {fits} fits"),
     };
-    Some(format!("--max-frames {asked} needs {needed} bytes, {free} are free: {remedy}"))
+    Some(format!("--max-frames {asked} needs {}, {} are free: {remedy}", shown(needed), shown(free)))
 }
 
 /// Memory that the system can give without swapping.
@@ -75,15 +90,20 @@ mod tests {
     fn a_refusal_names_the_largest_number_that_fits() {
         let limits = ReplayLimits::default();
         let needed = limits.memory_bytes(80) + limits.picture_bytes(80);
-        assert_eq!(refusal(80, &limits, None, needed), None);
-        let why = refusal(80, &limits, None, needed - 1).unwrap();
+        let pre = Span::from_s(5);
+        assert_eq!(refusal(80, &limits, pre, None, needed), None);
+        let why = refusal(80, &limits, pre, None, needed - 1).unwrap();
         assert!(why.ends_with("at most --max-frames 299 fits"), "{why}");
-        let why = refusal(80, &limits, None, 1000).unwrap();
+        let why = refusal(80, &limits, pre, None, 1000).unwrap();
         assert!(why.ends_with("--frame-bytes or --size"), "{why}");
         let history = Some(History { span: Span::from_s(100), bytes: 4000 });
-        let why = refusal(80, &limits, history, 1000).unwrap();
-        assert!(why.ends_with("at most --pre 25s fits"), "{why}");
-        assert!(refusal(80, &limits, history, needed + 3999).is_some(), "both have to fit");
-        assert_eq!(refusal(80, &limits, history, needed + 4000), None);
+        let why = refusal(80, &limits, Span::from_s(100), history, 2000).unwrap();
+        assert!(why.ends_with("at most --pre 50s fits"), "{why}");
+        let why = refusal(80, &limits, Span::from_s(100), history, 1000).unwrap();
+        assert!(why.ends_with("--size or --quality"), "less than the history's default: {why}");
+        let why = refusal(80, &limits, pre, Some(History { span: HISTORY, bytes: 4000 }), 2000).unwrap();
+        assert!(why.ends_with("--size or --quality"), "a shorter pre-roll changes nothing: {why}");
+        assert!(refusal(80, &limits, pre, history, needed + 3999).is_some(), "both have to fit");
+        assert_eq!(refusal(80, &limits, pre, history, needed + 4000), None);
     }
 }

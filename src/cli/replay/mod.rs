@@ -16,6 +16,7 @@ use kinora::notify::Notifier;
 use kinora::replay::control::{ReplayControl, ReplayEvent};
 use kinora::replay::machine::State;
 use kinora::replay::settings::ReplaySettings;
+use kinora::sink::Ended;
 use kinora::{Clock, Span, SystemClock, Timestamp};
 use serde_json::json;
 
@@ -23,6 +24,7 @@ use super::command::{EngineChoice, SourceChoice, StreamPlace};
 use super::end::{End, Failure};
 use super::output::Manner;
 use super::stop::Stop;
+use super::units::show_bytes;
 use feed::Feed;
 use lines::Lines;
 use output::Out;
@@ -50,6 +52,8 @@ pub struct Replay {
     pub keep_size: Option<u64>,
     /// Bytes a second that clips take of the disk.
     pub clip_rate: Option<u64>,
+    /// Bytes of the disk that stay free.
+    pub min_free: u64,
     pub out: Option<PathBuf>,
     pub output: Option<ReplayOutput>,
     pub control: Option<PathBuf>,
@@ -87,12 +91,14 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
         (None, Some(_)) => Lines::none(),
         (None, None) => Lines::of_stdin(),
     };
-    let Some(mut out) = Out::open(replay.output.as_ref(), &stop)? else { return Ok(End::Done) };
+    let Some(mut out) = Out::open(&replay, &stop)? else { return Ok(End::Done) };
     let feed = Feed::start(&replay)?;
     out.begin(feed.info(), SystemClock.pair())?;
     manner.remark(format_args!("source   {}", feed.info().name));
-    let arena_bytes = feed.operator().status().arena_bytes;
-    manner.remark(format_args!("window   {} frames, {arena_bytes} bytes", replay.capacity));
+    let (frames, room) = (replay.settings.max_frames_in_memory, replay.capacity);
+    let room = if frames < room { format!(", room for {room}") } else { String::new() };
+    let arena_bytes = show_bytes(feed.operator().status().arena_bytes);
+    manner.remark(format_args!("window   {frames} frames{room}, {arena_bytes}"));
     let mut stage = Stage::new(&replay, feed, out, lines, panel, manner);
     while !stop.is_asked() && !stage.wants_end {
         if save_now.swap(false, Ordering::Relaxed) {
@@ -111,6 +117,13 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
     stage.finish()
 }
 
+/// What is told once, at the first frame that it costs.
+#[derive(Default)]
+struct Told {
+    output_ended: bool,
+    recording_ended: bool,
+}
+
 /// Everything that one tick touches.
 struct Stage<'a> {
     replay: &'a Replay,
@@ -124,6 +137,7 @@ struct Stage<'a> {
     manner: Manner,
     clock: SystemClock,
     failed_clips: u64,
+    told: Told,
     /// Frames and results a second, running means of the newest live frame.
     rates: (f64, f64),
     wants_end: bool,
@@ -145,6 +159,7 @@ impl<'a> Stage<'a> {
             manner,
             clock: SystemClock,
             failed_clips: 0,
+            told: Told::default(),
             rates: (0.0, 0.0),
             wants_end: false,
         }
@@ -154,10 +169,11 @@ impl<'a> Stage<'a> {
     fn tick(&mut self) -> Result<bool, Failure> {
         self.serve_lines();
         self.serve_keys()?;
-        let shown = match self.feed.next_within(SERVE_EVERY)? {
-            Some(output) => self.out.write(output.frame()).map(|()| true)?,
-            None => false,
+        let (shown, ended) = match self.feed.next_within(SERVE_EVERY)? {
+            Some(output) => (true, self.out.write(output.frame())?),
+            None => (false, None),
         };
+        self.tell_ended(ended);
         self.rates = self.feed.rates().unwrap_or(self.rates);
         self.answer();
         self.tell_events();
@@ -165,6 +181,26 @@ impl<'a> Stage<'a> {
             panel.show(self.feed.operator().status(), &self.feed.account(), self.rates)?;
         }
         Ok((shown || !self.feed.is_ended()) && !self.lines.are_over())
+    }
+
+    /// A recording that ends, as on a full disk, costs the replay nothing; but nobody should learn of it hours later.
+    fn tell_ended(&mut self, output: Option<Ended>) {
+        if let Some(ended) = output.filter(|_| !std::mem::replace(&mut self.told.output_ended, true)) {
+            self.warn(format!("--output: {ended}; the replay goes on"));
+        }
+        if !self.told.recording_ended && self.feed.recording_ended() {
+            self.told.recording_ended = true;
+            self.warn(
+                "--out: the recording takes no more frames, the replay goes on; the reason is told at the end".into(),
+            );
+        }
+    }
+
+    fn warn(&mut self, text: String) {
+        match &mut self.panel {
+            Some(panel) => panel.say(text),
+            None => self.manner.warn(text),
+        }
     }
 
     /// Capture times of the first and the last frame that would be played.
@@ -210,7 +246,11 @@ impl<'a> Stage<'a> {
                     None => panel.say("no clips: start with --clips DIR".into()),
                 },
                 Key::Save => match &self.clips {
-                    Some(clips) => drop(clips.save("key")),
+                    Some(clips) => {
+                        if let Err(error) = clips.save("key") {
+                            panel.say(error.to_string());
+                        }
+                    }
                     None => panel.say("no clips: start with --clips DIR".into()),
                 },
                 Key::Bookmark => panel.say(match (self.feed.bookmark("key")?, self.out.bookmark("key")?) {
@@ -312,15 +352,24 @@ impl<'a> Stage<'a> {
         if let Some(panel) = self.panel.take() {
             panel.leave()?;
         }
-        let account = self.feed.stop()?;
+        let (account, ended) = self.feed.stop()?;
         let clips: Vec<ClipEvent> = self.clips.iter().flat_map(ClipControl::events).collect();
         clips.iter().for_each(|clip| self.tell_clip(clip));
-        self.out.finish(self.manner)?;
+        let lacking = self.out.finish(self.manner)?;
+        if let Some(ended) = &ended {
+            self.manner.warn(format_args!("--out: {ended}"));
+        }
         let status = self.feed.operator().status();
         self.manner.remark(format_args!(
             "{} frames, {} stored, {} too big, {} lost; {} in the buffer",
             account.frames, status.stored, status.too_big, account.lost, status.number_of_frames_in_storage
         ));
-        Ok(if account.lost + status.too_big + self.failed_clips > 0 { End::Lost } else { End::Done })
+        if status.too_big > 0 {
+            let too_big = status.too_big;
+            self.manner
+                .warn(format_args!("{too_big} frames did not fit what is promised to each: raise --frame-bytes"));
+        }
+        let lost = account.lost + status.too_big + self.failed_clips + lacking;
+        Ok(if lost > 0 || ended.is_some() { End::Lost } else { End::Done })
     }
 }

@@ -1,9 +1,11 @@
 //! Where output frames go: nowhere, a JPEG stream, or a recording.
 
+use kinora::sink::Ended;
 use kinora::source::SourceInfo;
-use kinora::{ClockPair, Frame, FrameSink, Recorder};
+use kinora::{Added, ClockPair, Frame, FrameSink, Recorder};
 
-use super::ReplayOutput;
+use super::feed::recorder;
+use super::{Replay, ReplayOutput};
 use crate::cli::end::Failure;
 use crate::cli::import::recorder_failure;
 use crate::cli::jpeg_stream::JpegStream;
@@ -19,12 +21,15 @@ pub enum Out {
 
 impl Out {
     /// Opens the place; `None` when told to stop while a FIFO waited for its reader.
-    pub fn open(output: Option<&ReplayOutput>, stop: &Stop) -> Result<Option<Self>, Failure> {
-        Ok(match output {
+    pub fn open(replay: &Replay, stop: &Stop) -> Result<Option<Self>, Failure> {
+        let quality = replay.engine.quality;
+        Ok(match &replay.output {
             None => Some(Self::Nowhere),
-            Some(ReplayOutput::Stream(place)) => JpegStream::open(place, stop)?.map(|s| Self::Stream(Box::new(s))),
+            Some(ReplayOutput::Stream(place)) => {
+                JpegStream::open(place, quality, stop)?.map(|stream| Self::Stream(Box::new(stream)))
+            }
             Some(ReplayOutput::Recording(path)) => {
-                let recorder = Recorder::builder().file(path).create().map_err(|e| recorder_failure(e, path))?;
+                let recorder = recorder(replay).file(path).create().map_err(|e| recorder_failure(e, path))?;
                 Some(Self::Recording(Box::new(recorder)))
             }
         })
@@ -45,23 +50,23 @@ impl Out {
         Ok(true)
     }
 
-    /// Writes one output frame.
-    pub fn write(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
+    /// Writes one output frame; tells, with every further one, that a recording takes no more.
+    pub fn write(&mut self, frame: &Frame<'_>) -> Result<Option<Ended>, Failure> {
         match self {
-            Self::Nowhere => Ok(()),
-            Self::Stream(stream) => stream.write(frame),
-            Self::Recording(recorder) => {
-                recorder.add(frame)?;
-                Ok(())
-            }
+            Self::Nowhere => Ok(None),
+            Self::Stream(stream) => stream.write(frame).map(|()| None),
+            Self::Recording(recorder) => match recorder.add(frame)? {
+                Added::Ended(ended) => Ok(Some(ended)),
+                Added::Kept | Added::Lost(_) => Ok(None),
+            },
         }
     }
 
-    /// Closes the place.
-    pub fn finish(&mut self, manner: Manner) -> Result<(), Failure> {
-        if let Self::Recording(recorder) = self {
-            manner.remark(recorder.finish()?);
-        }
-        Ok(())
+    /// Closes the place, and gives the number of frames that a recording lacks.
+    pub fn finish(&mut self, manner: Manner) -> Result<u64, Failure> {
+        let Self::Recording(recorder) = self else { return Ok(0) };
+        let summary = recorder.finish()?;
+        manner.remark(&summary);
+        Ok(summary.dropped)
     }
 }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     }
     cli::output::start_log(typed.global.verbose, manner);
     let end = settings(&grammar, &matches, typed.global.config.as_deref()).and_then(|settings| {
-        let command = Command::check(typed.command, &settings).map_err(Failure::Usage)?;
+        let command = Command::check(typed.command, &settings, manner.json).map_err(Failure::Usage)?;
         match typed.global.print_config {
             true => cli::print_config::run(&settings, manner),
             false => run(command, manner),
@@ -56,7 +56,7 @@ fn run(command: Command, manner: Manner) -> Result<End, Failure> {
         Command::Verify(file) => cli::verify::run(&file, manner),
         Command::Repair { file, out } => cli::copy::repair(&file, &out, manner),
         Command::Export { file, out } => cli::export::run(&file, &out, manner),
-        Command::Import { file, out } => cli::import::run(&file, &out, manner),
+        Command::Import { file, out, min_free } => cli::import::run(&file, &out, min_free, manner),
         Command::Cut { file, range, out } => cli::copy::cut(&file, &range, &out, manner),
         Command::Diff { before, after, iou } => cli::diff::run(&before, &after, iou, manner),
         Command::Tail { file, from_start } => cli::tail::run(&file, from_start, manner),

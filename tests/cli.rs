@@ -92,6 +92,11 @@ fn wrong_usage_is_exit_2_and_says_what_would_be_right() {
         ("frobnicate", &["frobnicate"]),
         ("cut a -o b", &["--from"]),
         ("record --no-such-flag", &["--no-such-flag"]),
+        ("record --out=", &["--out", "directory"]),
+        ("import a.json -o -", &["-o -", "export"]),
+        ("repair a.kinora -o b.json", &["b.json", "export"]),
+        ("play a.kinora --output fd:1 --print json", &["fd:1", "fd:3"]),
+        ("play a.kinora --output fd:1 --json", &["fd:1", "fd:3"]),
         ("info", &["FILE"]),
     ] {
         fails(folder.path(), line, 2, words);
@@ -118,6 +123,8 @@ fn a_file_that_is_missing_or_foreign_is_exit_1_and_is_named() {
     fails(folder.path(), "import gone.json -o x.kinora", 1, &["gone.json"]);
     fails(folder.path(), "diff gone.kinora text.txt", 1, &["gone.kinora"]);
     fails(folder.path(), "record --source gone.kinora", 1, &["gone.kinora"]);
+    fails(folder.path(), "record --source empty.kinora", 1, &["empty.kinora"]);
+    fails(folder.path(), "record --source virtual --out text.txt", 1, &["text.txt", "is a file"]);
     fails(folder.path(), "record --source v4l2:/dev/no-camera", 1, &["/dev/no-camera"]);
     fails(folder.path(), "play", 1, &["recordings", "kinora record"]);
     assert!(!folder.path().join("x.json").exists() && !folder.path().join("x.kinora").exists());
@@ -458,6 +465,27 @@ fn signals_close_a_recording_cleanly() {
         assert!(matches!(status.code(), Some(0 | 3)), "{status}: {rest}");
         assert!(succeeds(folder.path(), "verify a.kinora").contains("closed cleanly"));
     }
+}
+
+#[test]
+fn a_signal_ends_an_import_with_what_came() {
+    let folder = folder();
+    let lines = succeeds(folder.path(), "export a.kinora --to json -o -");
+    let line = "import - -o i.kinora --json";
+    let mut command = kinora(folder.path());
+    command.args(line.split(' ')).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    // It stays open: nothing more comes, and nothing says so.
+    let mut input = child.stdin.take().unwrap();
+    lines.split_inclusive('\n').take(4).for_each(|line| input.write_all(line.as_bytes()).unwrap());
+    wait_for_frames(&folder.path().join("i.kinora"));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(wait(&mut child).code(), Some(3));
+    let mut sums = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut sums).unwrap();
+    let sums: serde_json::Value = serde_json::from_str(&sums).unwrap();
+    assert!(sums["ended"].as_str().unwrap().contains("stopped"), "{sums}");
+    assert!(succeeds(folder.path(), "verify i.kinora").contains("closed cleanly"));
 }
 
 #[test]

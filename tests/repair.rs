@@ -1,6 +1,7 @@
 //! Repairing and cutting: what is left comes over bit for bit, what is lost is listed exactly, the copy is always intact.
 #![cfg(feature = "std")]
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use kinora::event::{Event, EventKind};
@@ -124,7 +125,7 @@ fn an_intact_recording_is_copied_whole_and_nothing_is_lost() {
     for close in [true, false] {
         let (_top, from, to) = files(["a.kinora", "b.kinora"]);
         write(&from, close);
-        let report = repair(&from, &to, |_| {}).unwrap();
+        let report = repair(&from, &to, |_| ControlFlow::Continue(())).unwrap();
         assert_eq!((report.frames, report.detections, report.losses, report.events), (FRAMES, FRAMES, 4, 1));
         assert!(report.lost.is_empty(), "{report}");
         assert_eq!(report.bytes, to.metadata().unwrap().len());
@@ -156,7 +157,7 @@ fn every_record_that_is_damaged_is_listed_and_costs_only_itself() {
             let (bad, to) = (top.path().join(format!("bad{i}.kinora")), top.path().join(format!("new{i}.kinora")));
             std::fs::copy(&good, &bad).unwrap();
             damage(&bad, at);
-            let report = repair(&bad, &to, |_| {}).unwrap();
+            let report = repair(&bad, &to, |_| ControlFlow::Continue(())).unwrap();
             assert!(is_intact(&to), "{kind} at {offset}");
             assert_eq!(report.lost.len(), 1, "{kind} at {offset}: {report}");
             let lost = &report.lost[0];
@@ -189,7 +190,7 @@ fn a_lost_page_loses_the_frames_on_it_and_they_are_named() {
     let mut bytes = std::fs::read(&from).unwrap();
     bytes[hole_from as usize..hole_to as usize].fill(0);
     std::fs::write(&from, bytes).unwrap();
-    let report = repair(&from, &to, |_| {}).unwrap();
+    let report = repair(&from, &to, |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((report.frames, report.frames_lost), (FRAMES - 3, 3));
     assert_eq!(report.lost.len(), 1, "{report}");
     assert_eq!((report.lost[0].offset, report.lost[0].frames), (hole_from, Some((5, 7))));
@@ -204,7 +205,7 @@ fn a_recording_cut_off_anywhere_gives_an_intact_one() {
     for len in (0..bytes.len()).step_by(997) {
         let (bad, to) = (top.path().join("bad.kinora"), top.path().join("new.kinora"));
         std::fs::write(&bad, &bytes[..len]).unwrap();
-        match repair(&bad, &to, |_| {}) {
+        match repair(&bad, &to, |_| ControlFlow::Continue(())) {
             Ok(report) => {
                 assert!(is_intact(&to), "cut at {len}");
                 assert_eq!(frames(&to), frames(&from)[..report.frames as usize], "cut at {len}");
@@ -221,11 +222,11 @@ fn an_existing_file_is_never_replaced_and_nothing_else_is_left_behind() {
     let (top, from, to) = files(["a.kinora", "b.kinora"]);
     write(&from, true);
     std::fs::write(&to, b"precious").unwrap();
-    assert!(matches!(repair(&from, &to, |_| {}), Err(CopyError::Create(_))));
-    assert!(matches!(repair(&from, &from, |_| {}), Err(CopyError::Create(_))));
+    assert!(matches!(repair(&from, &to, |_| ControlFlow::Continue(())), Err(CopyError::Create(_))));
+    assert!(matches!(repair(&from, &from, |_| ControlFlow::Continue(())), Err(CopyError::Create(_))));
     assert_eq!(std::fs::read(&to).unwrap(), b"precious");
     std::fs::remove_file(&to).unwrap();
-    repair(&from, &to, |_| {}).unwrap();
+    repair(&from, &to, |_| ControlFlow::Continue(())).unwrap();
     let mut names: Vec<_> = top.path().read_dir().unwrap().map(|item| item.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["a.kinora", "b.kinora"]);
@@ -235,7 +236,7 @@ fn an_existing_file_is_never_replaced_and_nothing_else_is_left_behind() {
 fn a_cut_holds_the_frames_of_the_range_with_what_lies_between_them() {
     let (_top, from, to) = files(["a.kinora", "b.kinora"]);
     write(&from, true);
-    let report = cut(&from, &to, (9, 16), |_| {}).unwrap();
+    let report = cut(&from, &to, (9, 16), |_| ControlFlow::Continue(())).unwrap();
     assert!(report.lost.is_empty(), "{report}");
     assert_eq!((report.frames, report.losses, report.events), (8, 2, 1));
     assert!(is_intact(&to));
@@ -250,7 +251,7 @@ fn a_cut_holds_the_frames_of_the_range_with_what_lies_between_them() {
 fn a_cut_after_a_clock_step_begins_with_the_stepped_clock() {
     let (_top, from, to) = files(["a.kinora", "b.kinora"]);
     write(&from, true);
-    cut(&from, &to, (15, 100), |_| {}).unwrap();
+    cut(&from, &to, (15, 100), |_| ControlFlow::Continue(())).unwrap();
     let (a, mut b) = (Reader::open(&from).unwrap(), Reader::open(&to).unwrap());
     let wall = start().wall_of(at(15));
     assert_eq!(b.len(), 5);
@@ -263,10 +264,27 @@ fn a_cut_after_a_clock_step_begins_with_the_stepped_clock() {
 fn a_cut_of_nothing_says_so() {
     let (_top, from, to) = files(["a.kinora", "b.kinora"]);
     write(&from, true);
-    let error = cut(&from, &to, (20, 30), |_| {}).unwrap_err();
+    let error = cut(&from, &to, (20, 30), |_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(
         error.to_string(),
         "there is nothing to copy between frame 20 and frame 30: the recording has 20 frames"
     );
     assert!(!to.exists());
+}
+
+#[test]
+fn a_copy_that_is_stopped_leaves_nothing_behind() {
+    let (top, from, to) = files(["a.kinora", "b.kinora"]);
+    write(&from, true);
+    let left = || std::fs::read_dir(top.path()).unwrap().count();
+    let mut records = 0;
+    let mut after_five = |_| {
+        records += 1;
+        if records > 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    assert!(matches!(repair(&from, &to, &mut after_five), Err(CopyError::Stopped)));
+    assert_eq!(left(), 1);
+    let cut = cut(&from, &to, (2, 9), |_| ControlFlow::Break(()));
+    assert!(matches!(cut, Err(CopyError::Stopped)));
+    assert_eq!(left(), 1);
 }

@@ -110,8 +110,8 @@ pub enum Sub {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Source")]
 pub struct SourceArgs {
-    /// auto, imx500[:N], v4l2:PATH, virtual[:seed=N], virtual:imx500, a .kinora or modlib .json FILE, or - for modlib lines
-    /// on standard input
+    /// auto, imx500[:N], v4l2:PATH, virtual[:seed=N], virtual:imx500, a .kinora or modlib .json or .pkl FILE, or - for modlib
+    /// lines on standard input
     #[arg(long, value_name = "SRC", default_value = "auto")]
     pub source: Option<String>,
     /// Picture size where the source has no own [default: 640x480; of an IMX500 1014x760]
@@ -536,6 +536,9 @@ pub struct ImportArgs {
     pub file: PathBuf,
     #[command(flatten)]
     pub out: OutArgs,
+    /// Leave this much of the disk free; the recording ends cleanly before
+    #[arg(long, value_name = "SIZE", default_value = "100MB")]
+    pub min_free: Option<String>,
 }
 
 #[derive(Args, Debug)]

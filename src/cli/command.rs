@@ -47,6 +47,7 @@ pub enum Command {
     Import {
         file: Place,
         out: PathBuf,
+        min_free: u64,
     },
     Cut {
         file: PathBuf,
@@ -188,28 +189,32 @@ pub struct Range {
 }
 
 impl Command {
-    /// Checks what was parsed.
+    /// Checks what was parsed. `json`: results are wanted as JSON.
     ///
     /// # Errors
     /// The first value that is wrong, where it stands, and what would be right.
-    pub fn check(sub: Sub, settings: &Settings) -> Result<Self, String> {
+    pub fn check(sub: Sub, settings: &Settings, json: bool) -> Result<Self, String> {
         Ok(match sub {
             Sub::Record(_) => Self::Record(record(settings)?),
-            Sub::Play(args) => Self::Play(play(args, settings)?),
+            Sub::Play(args) => Self::Play(play(args, settings, json)?),
             Sub::Replay(args) => Self::Replay(Box::new(replay(args, settings)?)),
             Sub::Ctl(args) => Self::Ctl(ctl(args)?),
             Sub::Info(args) => Self::Info(args.files),
             Sub::Cat(args) => Self::Cat { file: args.file.file, range: range(&args.range)?, all: args.all },
             Sub::Verify(args) => Self::Verify(args.file),
-            Sub::Repair(args) => Self::Repair { file: args.file.file, out: args.out.out_file },
+            Sub::Repair(args) => Self::Repair { file: args.file.file, out: new_recording(args.out)? },
             Sub::Export(args) => Self::Export { file: args.file.file, out: place(args.out_file) },
-            Sub::Import(args) => Self::Import { file: place(args.file), out: args.out.out_file },
+            Sub::Import(args) => Self::Import {
+                file: place(args.file),
+                out: new_recording(args.out)?,
+                min_free: settings.need("min-free", units::bytes)?,
+            },
             Sub::Cut(args) => {
                 let range = range(&args.range)?;
                 if range == Range::default() {
                     return Err("cut needs --from, --to or both; to copy a whole recording use cp".into());
                 }
-                Self::Cut { file: args.file.file, range, out: args.out.out_file }
+                Self::Cut { file: args.file.file, range, out: new_recording(args.out)? }
             }
             Sub::Diff(args) => {
                 Self::Diff { before: args.before, after: args.after, iou: settings.need("iou", units::fraction)? }
@@ -334,7 +339,10 @@ fn record(settings: &Settings) -> Result<Record, String> {
     let record = Record {
         source: source(settings)?,
         engine: engine(settings)?,
-        out: settings.need("out", |text| Ok(target(text)))?,
+        out: settings.need("out", |text| match text {
+            "" => Err("an empty name; give a directory, a .kinora or a .json file, or -".into()),
+            text => Ok(target(text)),
+        })?,
         frames: settings.get("frames", |text| units::number(text, 1, u64::MAX / 2))?,
         duration: settings.get("duration", positive_span)?,
         sync: settings.need("sync", sync)?,
@@ -359,8 +367,8 @@ fn record(settings: &Settings) -> Result<Record, String> {
     Ok(record)
 }
 
-fn play(args: args::PlayArgs, settings: &Settings) -> Result<Play, String> {
-    Ok(Play {
+fn play(args: args::PlayArgs, settings: &Settings, json: bool) -> Result<Play, String> {
+    let play = Play {
         file: args.file,
         speed: settings.need("speed", units::speed)?,
         range: range(&args.range)?,
@@ -376,7 +384,14 @@ fn play(args: args::PlayArgs, settings: &Settings) -> Result<Play, String> {
         output: args.output.as_deref().map(stream_place).transpose()?,
         rt_priority: settings.get("rt", priority)?,
         spin: settings.need("spin", units::span)?,
-    })
+    };
+    let prints = json || !matches!(play.print, None | Some(Print::None));
+    if prints && play.output == Some(StreamPlace::Descriptor(1)) {
+        return Err(
+            "--output fd:1: what is printed goes there, too; give another descriptor: --output fd:3 3>FILE".into()
+        );
+    }
+    Ok(play)
 }
 
 fn doctor(args: &args::DoctorArgs, settings: &Settings) -> Result<Doctor, String> {
@@ -567,7 +582,7 @@ fn redetect(args: args::RedetectArgs) -> Result<Redetect, String> {
         labels: args.labels,
         ..CameraOptions::default()
     };
-    Ok(Redetect { file: args.file.file, out: args.out.out_file, camera })
+    Ok(Redetect { file: args.file.file, out: new_recording(args.out)?, camera })
 }
 
 fn range(args: &args::RangeArgs) -> Result<Range, String> {
@@ -586,6 +601,24 @@ fn target(text: &str) -> Target {
         Some("json") if !path.is_dir() => Target::Modlib(Place::File(path)),
         _ => Target::Directory(path),
     }
+}
+
+/// Where a new recording goes. Standard output cannot take one, and under modlib's name nobody would look for it.
+fn new_recording(args: args::OutArgs) -> Result<PathBuf, String> {
+    let path = args.out_file;
+    if path.as_os_str() == "-" {
+        return Err(
+            "-o -: a recording needs a file; its lines go to standard output with `kinora export FILE --to json -o -`"
+                .into(),
+        );
+    }
+    if path.extension().is_some_and(|extension| extension == "json") {
+        let name = path.display();
+        return Err(format!(
+            "-o {name}: a recording is not modlib's .json; that is written by `kinora export FILE --to json -o {name}`"
+        ));
+    }
+    Ok(path)
 }
 
 fn place(path: PathBuf) -> Place {
@@ -666,7 +699,8 @@ mod tests {
         let matches = cli.clone().try_get_matches_from(line.split(' ')).map_err(|error| error.to_string())?;
         let (name, sub) = matches.subcommand().unwrap();
         let settings = Settings::gather(cli.find_subcommand(name).unwrap(), sub, &Layers::default());
-        Command::check(Cli::from_arg_matches(&matches).unwrap().command, &settings)
+        let cli = Cli::from_arg_matches(&matches).unwrap();
+        Command::check(cli.command, &settings, cli.global.json)
     }
 
     #[test]
@@ -725,6 +759,11 @@ mod tests {
             ("kinora play --speed 0", "--speed"),
             ("kinora play --from noon", "--from"),
             ("kinora play --output fd:x", "--output"),
+            ("kinora play --output fd:1 --print json", "fd:3"),
+            ("kinora play --output fd:1 --json", "fd:3"),
+            ("kinora import a.json -o -", "export"),
+            ("kinora cut a --from 1 -o b.json", "export"),
+            ("kinora record --out=", "--out"),
             ("kinora cut a -o b", "--from"),
             ("kinora diff a b --iou 2", "--iou"),
             ("kinora doctor --wake-time 61m", "--wake-time"),

@@ -1,5 +1,6 @@
 //! `kinora repair` and `kinora cut`: a recording, or a part of it, copied record by record.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use kinora::recording::{self, CopyError, CopyReport, Lost};
@@ -10,6 +11,7 @@ use super::command::Range;
 use super::end::{End, Failure};
 use super::open;
 use super::output::{Manner, Progress, Results};
+use super::stop::Stop;
 use super::units::show_bytes;
 
 /// The schema of `repair --json` and `cut --json`; see docs/json.md.
@@ -46,14 +48,19 @@ fn copied(
     file: &Path,
     out: &Path,
     manner: Manner,
-    copy: impl FnOnce(&mut dyn FnMut(u64)) -> Result<CopyReport, CopyError>,
+    copy: impl FnOnce(&mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<CopyReport, CopyError>,
 ) -> Result<End, Failure> {
     open::no_directory(file)?;
+    let stop = Stop::on_signals()?;
     let mut progress = Progress::new(manner);
-    let report = copy(&mut |done| progress.show(|| format!("{} copied", show_bytes(done))));
+    let report = copy(&mut |done| {
+        progress.show(|| format!("{} copied", show_bytes(done)));
+        stop.as_control_flow()
+    });
     progress.finish();
     let report = report.map_err(|error| match error {
         CopyError::Open(error) => open::unreadable(file, &error),
+        CopyError::Stopped => Failure::stopped(out),
         error => Failure::Failed(error.to_string()),
     })?;
     tell(file, out, &report, manner)?;

@@ -33,12 +33,15 @@ impl Failure {
     pub fn io(doing: impl AsRef<str>) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Failed(format!("{}: {error}", doing.as_ref()))
     }
-}
 
-impl Failure {
     /// A file that would be overwritten.
     pub fn exists(path: &Path) -> Self {
         Self::Failed(format!("{} exists and is not overwritten; choose another name or remove it", path.display()))
+    }
+
+    /// Somebody stopped us before the new file was complete, and it is gone.
+    pub fn stopped(path: &Path) -> Self {
+        Self::Failed(format!("stopped; {} was not made", path.display()))
     }
 }
 

@@ -12,6 +12,7 @@ use super::compress::Compress;
 use super::end::{End, Failure};
 use super::open;
 use super::output::{Manner, Progress, Results};
+use super::stop::Stop;
 use super::units::show_bytes;
 
 /// modlib's own quality, for recordings that hold pixels; a JPEG is copied.
@@ -32,10 +33,12 @@ struct ExportJson {
 pub fn run(file: &Path, out: &Place, manner: Manner) -> Result<End, Failure> {
     let mut reader = open::reader(file)?;
     match out {
-        Place::Standard => lines(&mut reader, file, "-", std::io::stdout().lock(), manner),
+        // A signal ends the command at once: there is nothing to clean up, and a reader that is stuck must not hold it.
+        Place::Standard => lines(&mut reader, file, Path::new("-"), std::io::stdout().lock(), &Stop::default(), manner),
         Place::File(path) => {
+            let stop = Stop::on_signals()?;
             let target = open::create(path)?;
-            let written = lines(&mut reader, file, &path.display().to_string(), target, manner);
+            let written = lines(&mut reader, file, path, target, &stop, manner);
             if written.is_err() {
                 // Whatever is wrong, half an export would pass for a whole one.
                 let _ = std::fs::remove_file(path);
@@ -45,15 +48,30 @@ pub fn run(file: &Path, out: &Place, manner: Manner) -> Result<End, Failure> {
     }
 }
 
-fn lines(reader: &mut Reader, file: &Path, name: &str, target: impl Write, manner: Manner) -> Result<End, Failure> {
+fn lines(
+    reader: &mut Reader,
+    file: &Path,
+    out: &Path,
+    target: impl Write,
+    stop: &Stop,
+    manner: Manner,
+) -> Result<End, Failure> {
     let mut target = BufWriter::with_capacity(1 << 20, target);
     let mut compress = Compress::new(QUALITY)?;
     let (mut writer, mut line) = (modlib::Writer::new(), Vec::new());
-    let mut sums =
-        ExportJson { file: file.display().to_string(), out: name.to_owned(), frames: 0, damaged: 0, bytes: 0 };
+    let mut sums = ExportJson {
+        file: file.display().to_string(),
+        out: out.display().to_string(),
+        frames: 0,
+        damaged: 0,
+        bytes: 0,
+    };
     let mut progress = Progress::new(manner);
     let frames = reader.frame_count();
     for index in 0..frames {
+        if stop.is_asked() {
+            return Err(Failure::stopped(out));
+        }
         progress.show(|| format!("{index} of {frames} frames"));
         let frame = match reader.read_frame(index) {
             Ok(frame) => frame,
@@ -73,7 +91,7 @@ fn lines(reader: &mut Reader, file: &Path, name: &str, target: impl Write, manne
     progress.finish();
     target.flush().map_err(|error| written(error, &sums.out))?;
     drop(target);
-    tell(&reader.info(), &sums, name == "-", manner)?;
+    tell(&reader.info(), &sums, out == Path::new("-"), manner)?;
     Ok(if sums.damaged > 0 { End::Lost } else { End::Done })
 }
 

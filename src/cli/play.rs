@@ -150,7 +150,7 @@ impl<T: Timeline> Show<T> {
             Ok(None) => Ok(()),
             Err(error) => {
                 self.damaged += 1;
-                manner.warn(format_args!("frame {index}: {error}"));
+                manner.warn(error);
                 Ok(())
             }
         }

@@ -273,8 +273,10 @@ fn finish(report: SessionReport, record: &Record, manner: Manner) -> Result<End,
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
+    // Else it would be taken for an option.
+    let text = if text.starts_with('-') { format!("./{text}") } else { text };
     let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-+:,@%".contains(c));
-    if plain && !text.starts_with('-') { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]
@@ -288,5 +290,6 @@ mod tests {
             "recordings/recording_2026-03-01_12-00-00.kinora"
         );
         assert_eq!(quoted(Path::new("my file's.kinora")), r"'my file'\''s.kinora'");
+        assert_eq!(quoted(Path::new("-x.kinora")), "./-x.kinora");
     }
 }

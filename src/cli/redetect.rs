@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::end::{End, Failure};
 use super::open;
 use super::output::{Manner, Progress, Results};
+use super::stop::Stop;
 use super::units::show_bytes;
 
 /// The command.
@@ -43,12 +44,14 @@ pub fn run(redetect: &Redetect, manner: Manner) -> Result<End, Failure> {
     if out.symlink_metadata().is_ok() {
         return Err(Failure::exists(out));
     }
+    let stop = Stop::on_signals()?;
     let mut progress = Progress::new(manner);
     let done = Recorder::redetect(file, out, &redetect.camera, |done, all| {
         progress.show(|| format!("{done} of {all} frames"));
+        stop.as_control_flow()
     });
     progress.finish();
-    let done = done?;
+    let done = done.map_err(|error| if stop.is_asked() { Failure::stopped(out) } else { error.into() })?;
     let json = RedetectJson {
         file: file.display().to_string(),
         out: out.display().to_string(),
@@ -85,5 +88,9 @@ pub fn run(redetect: &Redetect, manner: Manner) -> Result<End, Failure> {
     if json.damaged > 0 {
         manner.warn(format_args!("{} frames of {} are damaged and left out", json.damaged, json.file));
     }
-    Ok(if json.broken + json.damaged > 0 { End::Lost } else { End::Done })
+    if let Some(ended) = &done.summary.ended {
+        manner.warn(ended);
+    }
+    let is_whole = json.broken + json.damaged == 0 && done.summary.ended.is_none();
+    Ok(if is_whole { End::Done } else { End::Lost })
 }

@@ -1,12 +1,13 @@
 //! `Recorder::redetect`: a recording whose results are made again from its raw metadata.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::Recorder;
 use super::derive::Derived;
 use crate::error::Result;
 use crate::playback::Playback;
-use crate::recording::{ReadError, Reader};
+use crate::recording::{CopyError, ReadError, Reader};
 use crate::sink::Summary;
 use crate::slot::{Slot, SlotSizes};
 use crate::source::redetector::{Redetected, Redetector};
@@ -35,18 +36,18 @@ pub struct Redetection {
 
 impl Recorder {
     /// Makes the results of the recording `original` again from its raw metadata, into the file `target`: pictures, times,
-    /// losses, events and sensor bytes stay as they are. `progress` hears of frames done, of all.
+    /// losses, events and sensor bytes stay as they are. `progress` hears of frames done, of all, and may stop it.
     ///
     /// # Errors
     /// The recording cannot be read or has no raw metadata, the network or its post-processing cannot be had, or the target
-    /// exists or cannot be made; with the remedy.
+    /// exists or cannot be made; with the remedy. Or `progress` stopped it.
     pub fn redetect(
         original: impl AsRef<Path>,
         target: impl Into<PathBuf>,
         options: &CameraOptions,
-        mut progress: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Redetection> {
-        let path = original.as_ref();
+        let (path, target) = (original.as_ref(), target.into());
         let mut redetector = Redetector::of_recording(path, options)?;
         let mut reader = Reader::open(path)?;
         let playback = Playback::open(path)?;
@@ -59,8 +60,12 @@ impl Recorder {
             source.labels = network.labels().clone();
             names = (source.network.to_string(), source.post.to_string());
         }
-        let mut derived = Self::derive_as(source, playback.events(), target)?;
-        let done = copy(&mut reader, &mut redetector, &mut derived, side, &mut progress)?;
+        let mut derived = Self::derive_as(source, playback.events(), &target)?;
+        let copied = copy(&mut reader, &mut redetector, &mut derived, side, &mut progress);
+        let done = copied.inspect_err(|_| {
+            // Half of it would pass for the whole.
+            let _ = std::fs::remove_file(&target);
+        })?;
         let summary = derived.finish()?;
         Ok(Redetection { summary, network: names.0, post: names.1, ..done })
     }
@@ -71,7 +76,7 @@ fn copy(
     redetector: &mut Redetector,
     derived: &mut Derived,
     side: usize,
-    progress: &mut impl FnMut(u64, u64),
+    progress: &mut impl FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<Redetection> {
     let mut slot = Slot::new(&SlotSizes { side, ..SlotSizes::default() });
     let mut done = Redetection {
@@ -87,7 +92,9 @@ fn copy(
     let mut losses = reader.losses()?.into_iter().map(|(_, loss)| loss).peekable();
     let frames = reader.frame_count();
     for index in 0..frames {
-        progress(index, frames);
+        if progress(index, frames).is_break() {
+            return Err(CopyError::Stopped.into());
+        }
         let frame = match reader.read_frame(index) {
             Ok(frame) => frame,
             Err(ReadError::Damaged { .. } | ReadError::Missing { .. }) => {

@@ -1,6 +1,7 @@
 //! Copies recordings record by record: the whole of what is left of a damaged one, or a part of an intact one. Frames are
 //! taken over bit for bit, with the ledger, events and clock records between them; what cannot be read is listed.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -56,6 +57,9 @@ pub enum CopyError {
         /// Frames of the recording.
         frames: u64,
     },
+    /// The caller stopped it.
+    #[error("stopped before it was complete")]
+    Stopped,
     /// The operating system refused.
     #[error("cannot {doing} {}: {error}", .path.display())]
     Io {
@@ -104,20 +108,27 @@ pub struct CopyReport {
 }
 
 /// Copies everything that can be read of `from` into the new file `to`, which then is intact and closed. Frames that are
-/// lost stand in its drop ledger, as `write_failed`. `progress` is told how many bytes of the original are done.
+/// lost stand in its drop ledger, as `write_failed`. `progress` is told how many bytes of the original are done, and may stop
+/// the copy.
 ///
 /// The new file appears under its name only when it is complete and on the disk.
 ///
 /// # Errors
-/// `from` is not a recording, `to` exists or cannot be written.
-pub fn repair(from: &Path, to: &Path, mut progress: impl FnMut(u64)) -> Result<CopyReport, CopyError> {
+/// `from` is not a recording, `to` exists or cannot be written, or `progress` stopped it.
+pub fn repair(
+    from: &Path,
+    to: &Path,
+    mut progress: impl FnMut(u64) -> ControlFlow<()>,
+) -> Result<CopyReport, CopyError> {
     let mut reader = Reader::open(from)?;
     let clock = reader.header().clock;
     let mut copy = Copy::create(&reader, to, clock)?;
     let frames_known = reader.frame_count();
     let mut records = reader.records();
     while let Some(record) = records.next() {
-        progress(record.offset);
+        if progress(record.offset).is_break() {
+            return Err(CopyError::Stopped);
+        }
         copy.take(record)?;
     }
     copy.finish(frames_known)
@@ -132,7 +143,7 @@ pub fn cut(
     from: &Path,
     to: &Path,
     (first, last): (u64, u64),
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(u64) -> ControlFlow<()>,
 ) -> Result<CopyReport, CopyError> {
     let mut reader = Reader::open(from)?;
     let frames = reader.frame_count();
@@ -147,7 +158,9 @@ pub fn cut(
         if record.frames_before.is_some_and(|before| before > last) {
             break;
         }
-        progress(record.offset);
+        if progress(record.offset).is_break() {
+            return Err(CopyError::Stopped);
+        }
         copy.take(record)?;
     }
     copy.finish(last + 1)

@@ -184,5 +184,7 @@ fn check_pre(pre: Span, history: Span) -> Result<()> {
     if pre <= history {
         return Ok(());
     }
-    Err(Error::Setting(format!("a pre-roll of {pre} needs a history of {pre}; it is {history} (window_seconds)")))
+    Err(Error::Setting(format!(
+        "a pre-roll of {pre} needs a history of {pre}; it is {history} (window_seconds, or --pre of `kinora replay`)"
+    )))
 }

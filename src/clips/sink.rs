@@ -2,8 +2,6 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -18,6 +16,7 @@ use crate::event::{Event, EventKind};
 use crate::frame::Frame;
 use crate::ledger::Loss;
 use crate::recorder::SIZE_MIN;
+use crate::recording::Directory;
 use crate::replay::operator::frame_bytes;
 use crate::replay::window::{FrameTooBig, Window, WindowSettings};
 use crate::sink::{Added, FrameSink, Summary};
@@ -100,8 +99,7 @@ impl ClipSink {
             return Err(Error::Setting(format!("locked share is {percent} %; it has to be 0 to 100")));
         }
         let directory = settings.directory.display();
-        let made = DirBuilder::new().recursive(true).mode(0o750).create(&settings.directory);
-        made.map_err(Error::io(format!("making the directory {directory}")))?;
+        Directory::create(&settings.directory).map_err(Error::io(format!("cannot make the directory {directory}")))?;
         let (request, requests) = RingBuffer::new(REQUESTS_MAX);
         let (refuse, refused) = RingBuffer::new(EVENTS_MAX);
         let (save, saved) = RingBuffer::new(EVENTS_MAX);

@@ -5,9 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::error::Error;
 use crate::frame::PixelFormat;
 use crate::imx500::Network;
 use crate::playback::Playback;
+use crate::recording::OpenError;
 use crate::results::ResultKind;
 use crate::source::faults::{FaultOptions, Faults};
 use crate::source::redetector::{Redetecting, Redetector, has_raw_metadata};
@@ -299,7 +301,13 @@ impl SourceChoice {
 
 /// A file with nothing but damage is none.
 fn open_file(path: &Path) -> crate::Result<Playback> {
-    let playback = Playback::open(path)?;
+    let playback = Playback::open(path).map_err(|error| match error {
+        // The system's own answers name the file already.
+        Error::Open(error) if !matches!(error, OpenError::Io { .. }) => {
+            SourceError::Malformed(format!("{}: {error}", path.display())).into()
+        }
+        error => error,
+    })?;
     match playback.notes().first() {
         Some(first) if playback.is_empty() => {
             Err(SourceError::Malformed(format!("{}: no frame in it; {first}", path.display())).into())

@@ -28,7 +28,10 @@ impl fmt::Display for Place {
             Self::Frame(index) => write!(f, "frame {index}"),
             Self::Offset(span) => write!(f, "{span} after the first frame"),
             Self::At(at) => write!(f, "{} ns of the recorded clock", at.as_ns()),
-            Self::Wall(wall) => write!(f, "{} ns since 1970", wall.as_utc_ns()),
+            Self::Wall(wall) => match jiff::Timestamp::from_nanosecond(i128::from(wall.as_utc_ns())) {
+                Ok(instant) => write!(f, "{instant}"),
+                Err(_) => write!(f, "{} ns since 1970", wall.as_utc_ns()),
+            },
             Self::Bookmark(text) => write!(f, "bookmark `{text}`"),
         }
     }

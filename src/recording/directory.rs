@@ -152,6 +152,9 @@ impl<A: Anatomy> Directory<A> {
     /// # Errors
     /// The system's, when it cannot be made or opened, or is not a directory.
     pub fn create_with(path: &Path, anatomy: A) -> io::Result<Self> {
+        if path.is_file() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is a file; give another name"));
+        }
         make_durably(path)?;
         Self::open_with(path, anatomy)
     }

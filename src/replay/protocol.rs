@@ -64,7 +64,8 @@ pub enum Part {
 pub struct Wrong {
     code: &'static str,
     field: Option<String>,
-    range: Option<(i64, i64, i64)>,
+    range: Option<(i64, i64)>,
+    got: Option<Value>,
     message: String,
 }
 
@@ -90,9 +91,30 @@ const COMMANDS: [(&str, &str, Command); 12] = [
     ("End", "end", Command::End),
 ];
 
+/// What `set` knows; read-outs besides cannot be set.
+const SETTINGS: [&str; 11] = [
+    "AutostartRecording",
+    "StartRecordingAfterPlayback",
+    "JpegQuality",
+    "DefaultOutput",
+    "MaxFramesInMemory",
+    "PlaybackSpeed",
+    "PlaybackStartFrame",
+    "PlaybackStopFrame",
+    "Pacing",
+    "Loop",
+    "Enabled",
+];
+
 impl Wrong {
     fn new(code: &'static str, field: Option<&str>, message: impl Into<String>) -> Self {
-        Self { code, field: field.map(str::to_owned), range: None, message: message.into() }
+        Self { code, field: field.map(str::to_owned), range: None, got: None, message: message.into() }
+    }
+
+    /// A value that is none of its field's.
+    fn value(field: &str, wanted: &str, got: &Value) -> Self {
+        let message = format!("{field} wants {wanted}, not {got}");
+        Self { got: Some(got.clone()), ..Self::new("value", Some(field), message) }
     }
 
     /// A `wait` whose time is over.
@@ -115,8 +137,11 @@ impl Wrong {
         if let Some(field) = &self.field {
             error["field"] = json!(field);
         }
-        if let Some((min, max, got)) = self.range {
-            (error["min"], error["max"], error["got"]) = (json!(min), json!(max), json!(got));
+        if let Some((min, max)) = self.range {
+            (error["min"], error["max"]) = (json!(min), json!(max));
+        }
+        if let Some(got) = &self.got {
+            error["got"] = got.clone();
         }
         error
     }
@@ -129,7 +154,8 @@ impl From<RequestError> for Wrong {
             RequestError::OutOfRange(range) => Self {
                 code: "out_of_range",
                 field: Some(range.field.into()),
-                range: Some((range.min, range.max, range.got)),
+                range: Some((range.min, range.max)),
+                got: Some(json!(range.got)),
                 message,
             },
             RequestError::Refused(Refused::BufferEmpty) | RequestError::NothingBetween => {
@@ -168,9 +194,7 @@ pub fn parse(line: &[u8]) -> (Option<Value>, Result<Ask, Wrong>) {
         return (None, Err(Wrong::new("not_an_object", None, "a line is one JSON object")));
     };
     match object.remove("id") {
-        Some(id) if !id.is_number() && !id.is_string() => {
-            (None, Err(Wrong::new("value", Some("id"), format!("id wants a number or a text, not {id}"))))
-        }
+        Some(id) if !id.is_number() && !id.is_string() => (None, Err(Wrong::value("id", "a number or a text", &id))),
         id => (id, ask(object)),
     }
 }
@@ -216,9 +240,7 @@ fn ask(mut object: Map<String, Value>) -> Result<Ask, Wrong> {
         "wait" => Ask::Wait { values: fields(verb, value)?, timeout: span(&mut object, "timeout")?.unwrap_or(WAIT) },
         _ => match word(verb, &value)? {
             "status" => Ask::Subscribe,
-            other => {
-                return Err(Wrong::new("value", Some(verb), format!("{other:?}: only \"status\" can be followed")));
-            }
+            _ => return Err(Wrong::value(verb, "\"status\"", &value)),
         },
     };
     no_more(&object)?;
@@ -233,13 +255,13 @@ fn no_more(object: &Map<String, Value>) -> Result<(), Wrong> {
 }
 
 fn word<'a>(field: &str, value: &'a Value) -> Result<&'a str, Wrong> {
-    value.as_str().ok_or_else(|| Wrong::new("value", Some(field), format!("{field} wants a text, not {value}")))
+    value.as_str().ok_or_else(|| Wrong::value(field, "a text", value))
 }
 
 fn fields(field: &str, value: Value) -> Result<Map<String, Value>, Wrong> {
     match value {
         Value::Object(fields) => Ok(fields),
-        other => Err(Wrong::new("value", Some(field), format!("{field} wants an object, not {other}"))),
+        other => Err(Wrong::value(field, "an object", &other)),
     }
 }
 
@@ -249,14 +271,13 @@ fn label(fields: &mut Map<String, Value>) -> Result<String, Wrong> {
 
 fn flag(fields: &mut Map<String, Value>, name: &str) -> Result<bool, Wrong> {
     let Some(value) = fields.remove(name) else { return Ok(false) };
-    value.as_bool().ok_or_else(|| Wrong::new("value", Some(name), format!("{name} wants true or false, not {value}")))
+    value.as_bool().ok_or_else(|| Wrong::value(name, "true or false", &value))
 }
 
 fn span(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Span>, Wrong> {
     let Some(value) = fields.remove(name) else { return Ok(None) };
-    let text = word(name, &value)?;
-    let wanted = || Wrong::new("value", Some(name), format!("{name} wants a time like 500ms, 10s or 2m, not {text:?}"));
-    parse_span(text).map(Some).ok_or_else(wanted)
+    let wanted = "a time like 500ms, 10s or 2m, at most 24h";
+    parse_span(word(name, &value)?).map(Some).ok_or_else(|| Wrong::value(name, wanted, &value))
 }
 
 fn command(value: &Value, object: &mut Map<String, Value>) -> Result<Request, Wrong> {
@@ -266,21 +287,23 @@ fn command(value: &Value, object: &mut Map<String, Value>) -> Result<Request, Wr
             let text = object.remove(field).unwrap_or_default();
             let parsed = word(field, &text)?.parse::<jiff::Timestamp>();
             let ns = parsed.ok().and_then(|time| i64::try_from(time.as_nanosecond()).ok());
-            ns.map(WallTime::from_utc_ns)
-                .ok_or_else(|| Wrong::new("value", Some(field), format!("{field} wants an RFC 3339 time, not {text}")))
+            ns.map(WallTime::from_utc_ns).ok_or_else(|| Wrong::value(field, "an RFC 3339 time", &text))
         };
         return Ok(Request::PlayBetween { from: time("from")?, to: time("to")? });
     }
     if matches!(name, "Step" | "step") {
         let frames = object.remove("frames").unwrap_or(json!(1));
-        let wrong = || Wrong::new("value", Some("frames"), format!("frames wants a whole number, not {frames}"));
+        let wrong = || Wrong::value("frames", "a whole number", &frames);
         let frames = frames.as_i64().and_then(|frames| i32::try_from(frames).ok()).ok_or_else(wrong)?;
         return Ok(Request::Command(Command::Step(frames)));
     }
     let found = COMMANDS.iter().find(|(original, ours, _)| name == *original || name == *ours);
-    found
-        .map(|(.., command)| Request::Command(*command))
-        .ok_or_else(|| Wrong::new("unknown_command", Some("command"), format!("there is no command {name:?}")))
+    found.map(|(.., command)| Request::Command(*command)).ok_or_else(|| {
+        let known: Vec<_> = COMMANDS.iter().map(|(original, ..)| *original).collect();
+        let message =
+            format!("there is no command {name:?}; there are: {}, Step, StartPlaybackWindow", known.join(", "));
+        Wrong::new("unknown_command", Some("command"), message)
+    })
 }
 
 fn settings(value: Value) -> Result<Vec<Request>, Wrong> {
@@ -289,7 +312,7 @@ fn settings(value: Value) -> Result<Vec<Request>, Wrong> {
 }
 
 fn setting(name: &str, value: &Value) -> Result<Setting, Wrong> {
-    let wrong = |wanted: &str| Wrong::new("value", Some(name), format!("{name} wants {wanted}, not {value}"));
+    let wrong = |wanted: &str| Wrong::value(name, wanted, value);
     let on = || value.as_bool().ok_or_else(|| wrong("true or false"));
     let whole = || value.as_i64().ok_or_else(|| wrong("a whole number"));
     let position = || match value.as_str() {
@@ -314,7 +337,10 @@ fn setting(name: &str, value: &Value) -> Result<Setting, Wrong> {
         }
         "Loop" => Setting::Loop(on()?),
         "Enabled" => Setting::Enabled(on()?),
-        _ => return Err(Wrong::new("unknown_setting", Some(name), format!("there is no setting {name:?}"))),
+        _ => {
+            let message = format!("there is no setting {name:?}; there are: {}", SETTINGS.join(", "));
+            return Err(Wrong::new("unknown_setting", Some(name), message));
+        }
     })
 }
 
@@ -472,5 +498,17 @@ mod tests {
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["error"]["field"], "JpegQuality");
         assert_eq!((value["error"]["min"].as_i64(), value["error"]["got"].as_i64()), (Some(10), Some(7)));
+        let wrong = parse(br#"{"set":{"PlaybackSpeed":"fast"}}"#).1.unwrap_err().to_json();
+        assert_eq!((&wrong["field"], &wrong["got"]), (&json!("PlaybackSpeed"), &json!("fast")));
+    }
+
+    #[test]
+    fn every_setting_that_a_refusal_names_is_one() {
+        for name in SETTINGS {
+            // No setting takes a null, and each says so itself.
+            assert_eq!(setting(name, &Value::Null).unwrap_err().code, "value", "{name}");
+        }
+        let wrong = parse(br#"{"command":"Explode"}"#).1.unwrap_err();
+        assert!(wrong.message.contains("CommandStartPlayback"), "{}", wrong.message);
     }
 }

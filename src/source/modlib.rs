@@ -195,8 +195,10 @@ fn first_frame<R: Read + AsFd>(
             None => {
                 // Without a limit, but a signal ends it: the caller may have to stop.
                 let mut fds = [PollFd::new(import.input(), PollFlags::IN)];
-                poll(&mut fds, None)
-                    .map_err(|errno| SourceError::io(format!("waiting for the first frame on {name}"))(errno.into()))?;
+                poll(&mut fds, None).map_err(|errno| match errno {
+                    Errno::INTR => SourceError::Unavailable(format!("{name}: stopped before a frame came")),
+                    _ => SourceError::io(format!("cannot wait for the first frame on {name}"))(errno.into()),
+                })?;
                 import.read_more().map_err(SourceError::io(format!("cannot read {name}")))?;
             }
         }

@@ -22,12 +22,15 @@ pub struct Decoded<T> {
 }
 
 impl<T: Timeline> Decoded<T> {
-    /// Pictures of `inner` as `format`: BGR888, RGB888 or GREY.
+    /// Pictures of `inner` as `format`: BGR888, RGB888 or GREY. `expected`: what they are probably like, so that the first one
+    /// allocates nothing.
     ///
     /// # Errors
     /// There is no memory for the decoder.
-    pub fn new(inner: T, format: PixelFormat) -> Result<Self> {
-        Ok(Self { inner, decoder: Decoder::new()?, format, pixels: Vec::new(), newest: None })
+    pub fn new(inner: T, format: PixelFormat, expected: Option<PictureInfo>) -> Result<Self> {
+        let bytes = expected.and_then(|picture| PictureInfo::packed(format, picture.width, picture.height).bytes());
+        let pixels = vec![0; bytes.filter(|&bytes| bytes <= PICTURE_BYTES_MAX).unwrap_or(0)];
+        Ok(Self { inner, decoder: Decoder::new()?, format, pixels, newest: None })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::frame::{PictureInfo, PixelFormat};
 use crate::playback::open::BoxedTimeline;
 use crate::recording::format::FRONT_MAGIC;
-use crate::recording::{ReadError, Reader};
+use crate::recording::{ReadError, Reader, record_bytes};
 use crate::source::SourceInfo;
 use crate::time::ClockPair;
 use crate::timeline::Timeline;
@@ -118,6 +118,9 @@ fn info_of(reader: &mut Reader, path: &Path) -> SourceInfo {
     info.jpeg_bytes_max = room(info.jpeg_bytes_max, dense);
     info.side_bytes_max = room(info.side_bytes_max, longest);
     info.sensor_bytes_max = room(info.sensor_bytes_max, 2 * info.sensor_bytes_max);
+    // Now, and not when the first such frame is played.
+    let picture = info.jpeg_bytes_max.max(info.picture.and_then(PictureInfo::bytes).unwrap_or(0));
+    reader.make_room(record_bytes(picture, info.side_bytes_max, info.sensor_bytes_max));
     info
 }
 

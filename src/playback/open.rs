@@ -164,7 +164,7 @@ impl Playback {
     /// There is no memory for the decoder.
     #[cfg(feature = "jpeg")]
     pub fn pixels(mut self, format: crate::frame::PixelFormat) -> Result<Self> {
-        self.timeline = Box::new(super::decode::Decoded::new(self.timeline, format)?);
+        self.timeline = Box::new(super::decode::Decoded::new(self.timeline, format, self.info.picture)?);
         Ok(self)
     }
 

@@ -33,6 +33,13 @@ impl Window {
         self.filled = 0;
     }
 
+    /// Takes memory for records of so many bytes now.
+    pub fn make_room(&mut self, bytes: usize) {
+        if self.bytes.len() < bytes {
+            self.bytes.resize(bytes, 0);
+        }
+    }
+
     /// `len` bytes from `offset` on, or fewer at the end of the medium.
     fn get<M: Medium + ?Sized>(
         &mut self,
@@ -46,9 +53,7 @@ impl Window {
             let small = (1..=FOLLOWING_BYTES).contains(&self.filled);
             let follows = ahead == PROBE_BYTES && small && (self.offset..=end).contains(&offset);
             let want = len.max(if follows { FOLLOWING_BYTES } else { ahead });
-            if self.bytes.len() < want {
-                self.bytes.resize(want, 0);
-            }
+            self.make_room(want);
             self.filled = 0;
             let unreadable = |e: std::io::Error| RecordError::Unreadable { errno: e.raw_os_error().unwrap_or(0) };
             self.filled = medium.fill(offset, &mut self.bytes[..want]).map_err(unreadable)?;

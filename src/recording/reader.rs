@@ -262,6 +262,11 @@ impl<M: Medium> Reader<M> {
         Some(self.entry(index)?.offset.get())
     }
 
+    /// Takes memory for records of so many bytes now, so that lending a frame of that size for the first time allocates nothing.
+    pub(crate) fn make_room(&mut self, record_bytes: usize) {
+        self.window.make_room(record_bytes.min(self.opened.geometry.record_bytes_max as usize));
+    }
+
     /// Lends frame `index` (from 0) until the next call.
     ///
     /// Cost: one index entry, one record, its checksums; no allocation unless the record is the longest so far.

@@ -103,12 +103,8 @@ fn clocks(index: u64) -> ClockPair {
 fn append(frames: u64) {
     let folder = common::folder();
     let header = SessionHeader::from_source(&SourceInfo::new("bench"), clocks(0), [7; 16]);
-    let settings = WriterSettings {
-        sync: SyncPolicy::Never,
-        growth_bytes: 64 << 20,
-        helper: false,
-        ..WriterSettings::default()
-    };
+    let settings =
+        WriterSettings { sync: SyncPolicy::Never, growth_bytes: 64 << 20, helper: false, ..WriterSettings::default() };
     assert!(frames * 40_000 < 64 << 20, "more frames than fit into the step");
     let mut writer = Writer::create(&folder.path().join("a.kinora"), &header, &settings).expect("a recording");
     let mut load = Load::new();

@@ -95,3 +95,10 @@ pub fn assumed(choice: &SourceChoice) -> SourceInfo {
     info.frame_rate = choice.fps.unwrap_or((30, 1));
     info
 }
+
+/// Bytes that the system can give without swapping; `None` when it does not say.
+pub fn available_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}

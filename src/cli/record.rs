@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use kinora::notify::Notifier;
 use kinora::recorder::{Codec, Format, Recorder};
-use kinora::recording::SyncPolicy;
+use kinora::recording::{Directory, SyncPolicy};
 use kinora::sink::Summary;
 use kinora::source::SourceInfo;
 use kinora::{
@@ -192,9 +192,9 @@ fn line(status: &SessionStatus, per_second: f64, directory: Option<&Path>, min_f
         status.slots,
         per_second / 1e6
     );
-    let free = directory.and_then(|directory| rustix::fs::statvfs(directory).ok());
+    let free = directory.and_then(|directory| Directory::open(directory).ok()?.free_bytes().ok()?);
     if let Some(free) = free.filter(|_| per_second >= 1.0) {
-        let usable = free.f_bavail.saturating_mul(free.f_frsize).saturating_sub(min_free);
+        let usable = free.saturating_sub(min_free);
         let left = Span::from_s((usable as f64 / per_second).min(1e9) as i64);
         text.push_str(&format!("  {} left on the disk", show_span(left)));
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kinora::recording::Reader;
+use kinora::recording::{Directory, Reader};
 use kinora::replay::operator::frame_bytes;
 use kinora::source::SourceInfo;
 use kinora::time::Span;
@@ -120,10 +120,10 @@ fn write(place: &Path) -> io::Result<(u64, Duration)> {
 /// How long the free room lasts.
 fn room(doctor: &Doctor, place: &Path, rate: u64) -> Finding {
     const CHECK: &str = "disk room";
-    let Ok(stat) = rustix::fs::statvfs(place) else {
+    let Ok(Some(free)) = Directory::open(place).and_then(|place| place.free_bytes()) else {
         return Finding::note(CHECK, format!("{} does not say", place.display()));
     };
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(doctor.min_free);
+    let free = free.saturating_sub(doctor.min_free);
     let seconds = free / rate;
     let lasts = show_span(Span::from_s(i64::try_from(seconds).unwrap_or(i64::MAX).min(1_000_000_000)));
     let found = match doctor.keep_size {

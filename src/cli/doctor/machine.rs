@@ -9,6 +9,7 @@ use kinora::thread::{lock_memory, set_rt_priority, set_timer_slack, unlock_memor
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
+use crate::cli::memory::available_bytes;
 use crate::cli::units::show_bytes;
 
 /// The first kernel that prefaults a file's pages in one call (`MADV_POPULATE_WRITE`).
@@ -63,16 +64,9 @@ pub fn governor() -> Finding {
     )
 }
 
-/// Bytes that can be had without swapping.
-fn available_memory() -> Option<u64> {
-    let text = read("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
 /// Whether the session's memory is there without swapping, with half as much to spare.
 pub fn memory(needed: u64) -> Finding {
-    let Some(available) = available_memory() else { return Finding::note("memory", "/proc/meminfo does not say") };
+    let Some(available) = available_bytes() else { return Finding::note("memory", "/proc/meminfo does not say") };
     let found = format!("{} available, {} needed (kinora memory)", show_bytes(available), show_bytes(needed));
     let remedy =
         "end other programs, or make it less: --size, --ring 1, --encoders 1 (kinora memory shows what each costs)";
@@ -85,7 +79,7 @@ pub fn memory(needed: u64) -> Finding {
 pub fn locked_memory(needed: u64) -> Finding {
     const CHECK: &str = "memory lock";
     // To look must not be what ends another program.
-    if available_memory().is_some_and(|available| available / 4 * 3 < needed) {
+    if available_bytes().is_some_and(|available| available / 4 * 3 < needed) {
         return Finding::note(CHECK, format!("not tried: {} are more than there is", show_bytes(needed)));
     }
     let bytes = vec![1_u8; usize::try_from(needed).unwrap_or(usize::MAX).min(1 << 30)];

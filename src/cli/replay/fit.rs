@@ -5,6 +5,7 @@ use kinora::replay::operator::ReplayLimits;
 
 use super::Replay;
 use crate::cli::end::Failure;
+use crate::cli::memory::available_bytes;
 use crate::cli::units::show_bytes;
 
 /// Least time that the history for clips holds: `save` is of use without a long pre-roll.
@@ -25,6 +26,7 @@ pub fn check(
     tap_bytes: usize,
 ) -> Result<(), Failure> {
     available_bytes().map_or(Ok(()), |available| {
+        let available = usize::try_from(available).unwrap_or(usize::MAX);
         let (quality, free) = (replay.settings.jpeg_quality, available.saturating_sub(tap_bytes));
         refusal(quality, limits, replay.pre, history, free).map_or(Ok(()), |why| Err(Failure::Failed(why)))
     })
@@ -72,14 +74,6 @@ fn refusal(
         fits => format!("at most --max-frames {fits} fits"),
     };
     Some(format!("--max-frames {asked} needs {}, {} are free: {remedy}", shown(needed), shown(free)))
-}
-
-/// Memory that the system can give without swapping.
-fn available_bytes() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
 
 #[cfg(test)]

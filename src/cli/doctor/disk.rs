@@ -28,8 +28,13 @@ const CARD_DAYS_MIN: u64 = 365;
 
 /// Findings about the directory that recordings would go to.
 pub fn look(doctor: &Doctor, info: &SourceInfo) -> Vec<Finding> {
-    let place = existing(&doctor.out);
     let (rate, origin) = rate(doctor, info);
+    let place = match existing(&doctor.out) {
+        Ok(place) => place,
+        Err(other) => {
+            return vec![Finding::warning("disk speed", format!("{} is no directory", other.display()), OTHER)];
+        }
+    };
     let mut findings = vec![speed(&place, rate, &origin), room(doctor, &place, rate)];
     if let Some(bytes) = doctor.card_bytes {
         findings.push(wear(bytes, rate));
@@ -37,11 +42,16 @@ pub fn look(doctor: &Doctor, info: &SourceInfo) -> Vec<Finding> {
     findings
 }
 
-/// The directory itself, or the nearest above it that is there.
-fn existing(out: &Path) -> PathBuf {
+const OTHER: &str = "choose another directory: --out DIR";
+
+/// The directory itself, or the nearest above it that is there; what else is in that place.
+fn existing(out: &Path) -> Result<PathBuf, PathBuf> {
     let named = if out.extension().is_some() && !out.is_dir() { out.parent().unwrap_or(out) } else { out };
-    let there = named.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
-    if there.as_os_str().is_empty() { PathBuf::from(".") } else { there.to_path_buf() }
+    match named.ancestors().find(|path| path.exists()) {
+        None => Ok(PathBuf::from(".")),
+        Some(there) if there.is_dir() => Ok(there.to_path_buf()),
+        Some(there) => Err(there.to_path_buf()),
+    }
 }
 
 /// Bytes a second, and where that is from: the newest recording of the directory, else what the settings promise.
@@ -83,7 +93,7 @@ fn speed(place: &Path, rate: u64, origin: &str) -> Finding {
             let remedy = match error.kind() {
                 io::ErrorKind::PermissionDenied => format!("sudo chown $USER {}", place.display()),
                 io::ErrorKind::StorageFull => "remove what is not needed".to_owned(),
-                _ => "choose another directory: --out DIR".to_owned(),
+                _ => OTHER.to_owned(),
             };
             Finding::warning(CHECK, format!("{} cannot be written: {error}", place.display()), remedy)
         }
@@ -183,8 +193,11 @@ mod tests {
     #[test]
     fn the_nearest_directory_above_is_the_one_that_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(existing(&folder.path().join("a/b")), folder.path());
-        assert_eq!(existing(&folder.path().join("a.kinora")), folder.path());
-        assert_eq!(existing(Path::new("no-such-directory")), Path::new("."));
+        assert_eq!(existing(&folder.path().join("a/b")).unwrap(), folder.path());
+        assert_eq!(existing(&folder.path().join("a.kinora")).unwrap(), folder.path());
+        assert_eq!(existing(Path::new("no-such-directory")).unwrap(), Path::new("."));
+        let file = folder.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert_eq!(existing(&file.join("below")).unwrap_err(), file);
     }
 }

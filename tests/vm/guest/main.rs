@@ -5,6 +5,7 @@
 //! calls and vanish. The tests run one after the other, because there is one camera.
 
 mod allocation;
+mod card;
 mod command;
 mod engine;
 mod fake;
@@ -112,6 +113,15 @@ const IMX500_LONG: Tests = named! {
         ;
 };
 
+/// On each file system of cards.
+const CARDS: Tests = named! {
+    card:
+        a_recording_in_parts_has_every_frame_and_each_part_is_intact
+        what_a_recording_has_grown_by_is_its_own_and_a_kill_costs_no_frame_before_the_last_sync
+        a_full_card_ends_the_recording_whole
+        ;
+};
+
 /// All tests are wanted, and long ones at their full length.
 pub fn is_full() -> bool {
     std::env::var_os("KINORA_VM_FULL").is_some()
@@ -125,6 +135,7 @@ pub fn frames(all: u32, soon: u32) -> u32 {
 fn tests_with(camera: &str) -> Vec<Tests> {
     match camera {
         "vivid" => vec![VIVID],
+        "vfat" | "exfat" => vec![CARDS],
         _ if is_full() => vec![IMX500, IMX500_FAULTS, IMX500_LONG],
         "unicam" => vec![IMX500, IMX500_FAULTS],
         _ => vec![IMX500],
@@ -133,7 +144,7 @@ fn tests_with(camera: &str) -> Vec<Tests> {
 
 fn main() -> ExitCode {
     let Ok(camera) = std::env::var("KINORA_VM") else {
-        let count = [VIVID, IMX500, IMX500_FAULTS, IMX500_LONG].map(<[_]>::len).iter().sum::<usize>();
+        let count = [VIVID, CARDS, IMX500, IMX500_FAULTS, IMX500_LONG].map(<[_]>::len).iter().sum::<usize>();
         println!("skipped: these {count} tests need a virtual machine; run scripts/vm-test");
         return ExitCode::SUCCESS;
     };

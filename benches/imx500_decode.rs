@@ -66,13 +66,7 @@ fn ssd(bars: &mut Bars) {
     let layout = Layout { width: 2028, strided: true };
     let encoder = Encoder::new(layout, &network, &params);
     let facts = BufferFacts {
-        registers: Registers {
-            exposure_lines: 1600,
-            gain_code: 512,
-            frame_length_lines: 2637,
-            line_length_clocks: 9398,
-            temperature_raw: 41,
-        },
+        registers: Registers::USUAL,
         frame_count: 7,
         kpi: Kpi { dnn_runtime: 12_000, dsp_runtime: 2_000 },
     };

@@ -33,6 +33,11 @@ fn imx500_heads_holds_on_its_corpus() {
 }
 
 #[test]
+fn imx500_kept_holds_on_its_corpus() {
+    run("imx500_kept", bodies::imx500_kept::check);
+}
+
+#[test]
 fn imx500_metadata_holds_on_its_corpus() {
     run("imx500_metadata", bodies::imx500_metadata::check);
 }

@@ -16,13 +16,7 @@ const LAYOUTS: [Layout; 4] = [
 ];
 
 const FACTS: BufferFacts = BufferFacts {
-    registers: Registers {
-        exposure_lines: 1600,
-        gain_code: 512,
-        frame_length_lines: 2637,
-        line_length_clocks: 9398,
-        temperature_raw: -7,
-    },
+    registers: Registers { temperature_raw: -7, ..Registers::USUAL },
     frame_count: 254,
     kpi: Kpi { dnn_runtime: 23_000, dsp_runtime: 1_000 },
 };

@@ -304,6 +304,8 @@ fn a_jpeg_that_claims_65_535_by_65_535_is_refused_before_memory_is_taken_for_it(
 
 #[path = "../fuzz/src/imx500_heads.rs"]
 mod imx500_heads;
+#[path = "../fuzz/src/imx500_kept.rs"]
+mod imx500_kept;
 #[path = "../fuzz/src/imx500_metadata.rs"]
 mod imx500_metadata;
 
@@ -372,6 +374,11 @@ fn metadata_of_the_sensor_costs_its_buffer_and_what_its_post_processing_needs() 
                 let parse = || _ = Parser::new(Layout { width: 64, strided }).inference(&hostile[1..]);
                 assert_eq!(quiet_peak_of(1, parse), 0, "the parser itself takes nothing");
             }
+        });
+    }
+    for bytes in corpus("imx500_kept") {
+        with_hostile_words(&bytes, 4, |hostile| {
+            worst = worst.max(quiet_peak_of(16 * MIB, || imx500_kept::check(hostile)));
         });
     }
     for bytes in corpus("imx500_heads") {

@@ -66,16 +66,7 @@ fn network(post: PostName, size: u8, element: u8, exponent: u8) -> NetworkDescri
         shift: if element & 0x80 != 0 { 300 } else { 0 },
         scale: if index == 0 || exponent & 0x80 == 0 { 2.0_f32.powi(i32::from(exponent as i8)) } else { 1.0 },
     };
-    let input = InputTensor {
-        width: 64,
-        height: 64,
-        channels: 3,
-        row_bytes: 64,
-        rows: 64,
-        signed: false,
-        shift: 0,
-        scale: 1.0,
-    };
+    let input = InputTensor { signed: false, scale: 1.0, ..InputTensor::usual(64, 64) };
     let outputs = sizes.iter().enumerate().map(output).collect();
     NetworkDescription { id: 0, name: heapless::String::new(), input, outputs }
 }

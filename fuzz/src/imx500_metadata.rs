@@ -72,7 +72,8 @@ fn decode(post: PostName, output: &OutputView<'_>) {
     }
 }
 
-fn by_lines(mut rest: &[u8], layout: Layout) -> Vec<u8> {
+/// The buffer that was written line by line, up to 1 MiB.
+pub fn by_lines(mut rest: &[u8], layout: Layout) -> Vec<u8> {
     let mut buffer = Vec::new();
     let mut number = 0;
     while let Some((length, after)) = rest.split_first_chunk() {

@@ -2,7 +2,8 @@
 //! byte of them is of a real network.
 
 use kinora::imx500::{
-    BufferFacts, Dimension, Encoder, InputTensor, Kpi, LINE_BYTES, Layout, NetworkDescription, OutputTensor, Registers,
+    BufferFacts, Cut, Dimension, Encoder, Form, InputTensor, KEPT_HEADER_BYTES, Kpi, LINE_BYTES, Layout,
+    NetworkDescription, OutputTensor, Registers,
 };
 
 /// Target, name and bytes of every seed.
@@ -18,6 +19,16 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
         seeds.push(("imx500_package", format!("{name}.rpk"), package(&network, name)));
     }
     let (_, detect) = networks().swap_remove(0);
+    let kept_as =
+        |name, layout, form, result| ("imx500_kept", format!("detect-{name}.bin"), kept(&detect, layout, form, result));
+    let narrow = Layout { width: 64, strided: false };
+    seeds.push(kept_as("full", narrow, Form::Full, true));
+    seeds.push(kept_as("results", narrow, Form::Results, true));
+    seeds.push(kept_as("no_result", narrow, Form::Results, false));
+    seeds.push(kept_as("strided", Layout { width: 64, strided: true }, Form::Results, true));
+    seeds.push(kept_as("full_width", Layout { width: 4056, strided: true }, Form::Results, true));
+    let only_registers = kept(&detect, narrow, Form::Results, true)[..80].to_vec();
+    seeds.push(("imx500_kept", "registers_only.bin".into(), only_registers));
     seeds.push(("imx500_metadata", "detect-no_result.bin".into(), metadata(&detect, 8, false)));
     seeds.push(("imx500_metadata", "registers_only.bin".into(), metadata(&detect, 8, true)[..60].to_vec()));
     for post in 0..12_u8 {
@@ -67,35 +78,19 @@ fn networks() -> Vec<(&'static str, NetworkDescription)> {
     let size = |name| if name == "nanodet" { (64, 64) } else { (32, 6) };
     let network = |(name, outputs): (&'static str, Vec<OutputTensor>)| {
         let (width, height) = size(name);
-        let input = InputTensor {
-            width,
-            height,
-            channels: 3,
-            row_bytes: width,
-            rows: height,
-            signed: true,
-            shift: 0,
-            scale: 2.0_f32.powi(-7),
-        };
+        let input = InputTensor::usual(width, height);
         let outputs = outputs.into_iter().collect();
         (name, NetworkDescription { id: 0, name: name.try_into().expect("short"), input, outputs })
     };
     tensors.into_iter().map(network).collect()
 }
 
-/// One buffer, line by line without the zeros at the lines' ends.
-fn metadata(network: &NetworkDescription, flags: u8, result: bool) -> Vec<u8> {
-    let layout = Layout { width: if flags & 2 == 0 { 64 } else { 4056 }, strided: flags & 1 != 0 };
+/// One buffer as a sensor gives it.
+fn buffer(network: &NetworkDescription, layout: Layout, result: bool) -> Vec<u8> {
     let params = network.to_params().expect("small");
     let encoder = Encoder::new(layout, network, &params);
     let facts = BufferFacts {
-        registers: Registers {
-            exposure_lines: 1600,
-            gain_code: 512,
-            frame_length_lines: 2637,
-            line_length_clocks: 9398,
-            temperature_raw: 41,
-        },
+        registers: Registers::USUAL,
         frame_count: 200,
         kpi: Kpi { dnn_runtime: 12_000, dsp_runtime: 2_000 },
     };
@@ -103,10 +98,35 @@ fn metadata(network: &NetworkDescription, flags: u8, result: bool) -> Vec<u8> {
     let mut raw = |tensor: usize, element: usize| (tensor * 5 + element * 13 % 120) as i64;
     let planes: Vec<u8> = (0..network.input.bytes()).map(|i| (i % 7) as u8).collect();
     encoder.encode(&facts, Some(&planes), if result { Some(&mut raw) } else { None }, &mut buffer);
+    buffer
+}
+
+/// One buffer, line by line.
+fn metadata(network: &NetworkDescription, flags: u8, result: bool) -> Vec<u8> {
+    let layout = Layout { width: if flags & 2 == 0 { 64 } else { 4056 }, strided: flags & 1 != 0 };
     let mut bytes = vec![flags];
     if flags & 4 != 0 {
         bytes.extend_from_slice(&(network.output_line(LINE_BYTES) as u16 - 1).to_le_bytes());
     }
+    bytes.extend(by_lines(&buffer(network, layout, result), layout));
+    bytes
+}
+
+/// What a recording keeps of one buffer: its header, and the rest line by line.
+fn kept(network: &NetworkDescription, layout: Layout, form: Form, result: bool) -> Vec<u8> {
+    let buffer = buffer(network, layout, result);
+    let outputs: usize = network.outputs.iter().map(|tensor| tensor.lines(LINE_BYTES)).sum();
+    let output = (network.output_line(LINE_BYTES), 1 + if result { outputs } else { 0 });
+    let cut = Cut::new(&buffer, layout, form, Some(output));
+    let mut section = vec![0; cut.len()];
+    cut.write(&mut section);
+    let (header, rest) = section.split_at(KEPT_HEADER_BYTES);
+    [&[1], header, &by_lines(rest, layout)].concat()
+}
+
+/// Length and bytes of each line, without the zeros at its end.
+fn by_lines(buffer: &[u8], layout: Layout) -> Vec<u8> {
+    let mut bytes = Vec::new();
     let (registers, dnn) = buffer.split_at(layout.dnn_offset());
     for line in registers.chunks(layout.register_stride()).chain(dnn.chunks_exact(LINE_BYTES)) {
         let used = line.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);

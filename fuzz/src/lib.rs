@@ -3,6 +3,7 @@
 
 pub mod control_line;
 pub mod imx500_heads;
+pub mod imx500_kept;
 pub mod imx500_metadata;
 pub mod imx500_package;
 pub mod imx500_seeds;

@@ -49,6 +49,11 @@ pub struct InputTensor {
 }
 
 impl InputTensor {
+    /// Three planes of signed samples in 1/128, without padding: what most networks take.
+    pub const fn usual(width: usize, height: usize) -> Self {
+        Self { width, height, channels: 3, row_bytes: width, rows: height, signed: true, shift: 0, scale: 1.0 / 128.0 }
+    }
+
     /// Bytes on the wire, padding included.
     pub const fn wire_bytes(&self) -> usize {
         self.row_bytes * self.rows * self.channels

@@ -23,6 +23,15 @@ pub struct Registers {
 }
 
 impl Registers {
+    /// 20 ms, gain 2, 30 frames a second, 41 °C: for simulations, benches and tests that need any.
+    pub const USUAL: Self = Self {
+        exposure_lines: 1600,
+        gain_code: 512,
+        frame_length_lines: 2637,
+        line_length_clocks: 9398,
+        temperature_raw: 41,
+    };
+
     /// Reads both lines of a buffer.
     ///
     /// # Errors

@@ -31,16 +31,7 @@ pub fn network(name: &str, (width, height): (usize, usize), outputs: &[Shape]) -
     NetworkDescription {
         id: 0,
         name: name.try_into().unwrap(),
-        input: InputTensor {
-            width,
-            height,
-            channels: 3,
-            row_bytes: width,
-            rows: height,
-            signed: false,
-            shift: 0,
-            scale: 1.0,
-        },
+        input: InputTensor { signed: false, scale: 1.0, ..InputTensor::usual(width, height) },
         outputs: outputs.iter().map(output).collect(),
     }
 }

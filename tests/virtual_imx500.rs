@@ -8,12 +8,13 @@ mod command;
 
 use std::path::Path;
 
-use kinora::imx500::{Kept, Layout, Parser};
+use kinora::imx500::decode::{DecodeError, PostName, PostProcess, Target};
+use kinora::imx500::{Kept, Layout, Network, OutputView, Parser};
 use kinora::recording::Reader;
 use kinora::slot::{Slot, SlotSizes};
 use kinora::source::virtual_scene::{SensorOptions, VirtualOptions, VirtualScene, VirtualSensor, built_in_network};
 use kinora::source::{CameraOptions, Filled, PictureSource, Source};
-use kinora::{Cause, ClockPair, ResultKind, ResultState, Span};
+use kinora::{Capture, Cause, ClockPair, ResultKind, ResultState, Span, open_source};
 use serde_json::Value;
 
 fn slot_for(source: &dyn Source) -> Box<Slot> {
@@ -25,7 +26,7 @@ fn slot_for(source: &dyn Source) -> Box<Slot> {
 
 fn sensor(scene: VirtualOptions, options: SensorOptions, camera: &CameraOptions) -> VirtualSensor {
     let network = match &camera.network {
-        Some(name) => kinora::imx500::Network::open_named(name).unwrap(),
+        Some(name) => Network::open_named(name).unwrap(),
         None => built_in_network(),
     };
     VirtualSensor::new("virtual", scene, options, camera, network).unwrap()
@@ -345,5 +346,88 @@ fn words_that_mean_nothing_to_the_sensor_are_refused() {
     ] {
         let (code, _, messages) = run(folder.path(), line);
         assert!(code == 2 && messages.contains(word), "{line}: {messages}");
+    }
+}
+
+/// A post-processing of one's own: how many boxes a detector says it found, as a class of that number.
+struct Crowd;
+
+impl PostProcess for Crowd {
+    fn decode(&mut self, output: &OutputView<'_>, target: Target<'_>) -> Result<(), DecodeError> {
+        let count = output.tensors().nth(3).ok_or(DecodeError::TensorMissing { index: 3 })?;
+        let found = count.values().next().ok_or(DecodeError::Shape { index: 3, elements: 0 })?;
+        target.results.begin(ResultKind::Classifications);
+        let _ = target.results.push_classification(1.0, found as i32);
+        Ok(())
+    }
+}
+
+const CROWDED: &str = "virtual:imx500,size=64x48,paced=false,objects=9,seed=5";
+
+/// For each of the first `frames` frames, what the results are and the classes or the number of boxes in them.
+fn said(mut capture: Capture, frames: usize) -> Vec<(ResultState, Vec<i32>)> {
+    let mut stream = capture.start().unwrap();
+    let mut said = Vec::new();
+    while said.len() < frames {
+        let frame = stream.next().unwrap().unwrap();
+        let state = frame.results.state();
+        let numbers = match state {
+            ResultState::Some(ResultKind::Detections) => vec![frame.results.len() as i32],
+            _ => frame.results.class_id.to_vec(),
+        };
+        said.push((state, numbers));
+    }
+    said
+}
+
+#[test]
+fn a_post_processing_of_ones_own_is_deployed_and_its_results_are_in_the_stream() {
+    let mut networks: Vec<Box<dyn Fn() -> Network>> = vec![Box::new(built_in_network)];
+    if let Some(packages) = common::shared("imx500/networks") {
+        let ssd = packages.join("imx500_network_ssd_mobilenetv2_fpnlite_320x320_pp.rpk");
+        networks.push(Box::new(move || Network::open(&ssd).unwrap()));
+    }
+    for network in networks {
+        let name = network().name().to_owned();
+        let deployed = |network| {
+            let capture = open_source(CROWDED).unwrap().deploy(network).unwrap();
+            assert_eq!(capture.info().network.as_str(), name);
+            (capture.info().post.to_string(), said(capture, 40))
+        };
+        let ((post, boxes), (own, counts)) = (deployed(network()), deployed(network().post_process(Crowd)));
+        assert!(!post.is_empty() && own == "own", "{name}: {post:?} {own:?}");
+        let kinds = [ResultKind::Detections, ResultKind::Classifications].map(ResultState::Some);
+        for (n, (built_in, own)) in boxes.iter().zip(&counts).enumerate() {
+            assert_eq!([built_in.0, own.0], kinds, "{name}, frame {n}");
+            assert_eq!(built_in.1, own.1, "{name}, frame {n}");
+        }
+        assert!(boxes.iter().any(|(_, count)| count[0] > 3), "{name}: {boxes:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_deployed_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("my.rpk");
+    let text = Network::open(&missing).unwrap_err().to_string();
+    assert!(text.contains("my.rpk"), "{text}");
+    std::fs::write(&missing, b"no package at all").unwrap();
+    let text = Network::open(&missing).unwrap_err().to_string();
+    assert!(text.contains("my.rpk"), "{text}");
+
+    // A post-processing that takes other tensors than the network has.
+    let text = built_in_network().post(PostName::Posenet).unwrap_err().to_string();
+    assert!(text.contains("posenet"), "{text}");
+
+    // Sources that run no network; what they are called and what runs one is told.
+    let text = open_source("virtual").unwrap().deploy(built_in_network()).unwrap_err().to_string();
+    assert!(text.contains("virtual runs no network (virtual)") && text.contains("imx500"), "{text}");
+
+    // Tensors that the post-processing cannot use: frames come, without results.
+    if let Some(packages) = common::shared("imx500/networks") {
+        let posenet = Network::open(packages.join("imx500_network_posenet.rpk")).unwrap();
+        let capture = open_source(CROWDED).unwrap().deploy(posenet.post_process(Crowd)).unwrap();
+        let said = said(capture, 10);
+        assert!(said.iter().all(|frame| *frame == (ResultState::Absent, Vec::new())), "{said:?}");
     }
 }

@@ -224,6 +224,14 @@ impl Network {
         }
     }
 
+    /// The built-in post-processing that the package or its tensors ask for, whichever is in force.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn packaged_post(&self) -> Result<BuiltIn, NoPost> {
+        choose(&self.description, &self.intrinsics, None, self.settings)
+    }
+
     /// Why there is no post-processing, if there is none.
     pub const fn no_post(&self) -> Option<&NoPost> {
         match &self.post {

@@ -7,6 +7,7 @@
 use super::tensors::{Seen, sees};
 use super::{CLASSES, Canvas, VirtualOptions, VirtualScene, too_big};
 use crate::frame::{ColorFormat, ImageType, PictureInfo, PixelFormat};
+use crate::imx500::decode::BuiltIn;
 use crate::imx500::{
     BufferFacts, Dimension, Encoder, Form, InferenceWindow, InputTensor, Kpi, Layout, Network, NetworkDescription,
     OutputTensor, PlaneOrder, Registers,
@@ -60,19 +61,8 @@ pub fn built_in_network() -> Network {
         output("classes", &[BOXES], 16, true, 1.0),
         output("count", &[1], 16, true, 1.0),
     ];
-    let (width, height) = (320, 240);
-    let input = InputTensor {
-        width,
-        height,
-        channels: 3,
-        row_bytes: width,
-        rows: height,
-        signed: true,
-        shift: 0,
-        scale: 1.0 / 128.0,
-    };
-    let description =
-        NetworkDescription { id: 0, name: bounded(BUILT_IN), input, outputs: outputs.into_iter().collect() };
+    let (name, input) = (bounded(BUILT_IN), InputTensor::usual(320, 240));
+    let description = NetworkDescription { id: 0, name, input, outputs: outputs.into_iter().collect() };
     let params = description.to_params().expect("four tensors fit into apParams");
     let mut labels = Labels::new();
     for class in CLASSES {
@@ -86,6 +76,9 @@ pub fn built_in_network() -> Network {
 pub struct VirtualSensor {
     scene: VirtualScene,
     options: SensorOptions,
+    camera: CameraOptions,
+    /// What the tensors are made for when the post-processing is the caller's own.
+    packaged: Option<Box<BuiltIn>>,
     reader: MetadataReader,
     description: NetworkDescription,
     params: Vec<u8>,
@@ -142,6 +135,8 @@ impl VirtualSensor {
         info.post = bounded(network.post_name().unwrap_or(""));
         info.labels = network.labels().clone();
         info.side_bytes_max = network.side_bytes();
+        let own = network.built_in().is_none();
+        let packaged = own.then(|| network.packaged_post().ok()).flatten().map(Box::new);
         let reader = MetadataReader::new(options.layout, Some(network), keep, shows == PictureSource::InputTensor);
         info.sensor_bytes_max = reader.sensor_bytes_max(buffer_bytes);
         info.picture = match shows {
@@ -156,6 +151,8 @@ impl VirtualSensor {
             buffer: vec![0; buffer_bytes],
             scene,
             options,
+            camera: camera.clone(),
+            packaged,
             reader,
             description,
             params,
@@ -186,17 +183,11 @@ impl VirtualSensor {
             self.scale();
         }
         let facts = BufferFacts {
-            registers: Registers {
-                exposure_lines: 1600,
-                gain_code: 512,
-                frame_length_lines: 2637,
-                line_length_clocks: 9398,
-                temperature_raw: 41,
-            },
+            registers: Registers::USUAL,
             frame_count: (n % 255) as u8,
             kpi: Kpi { dnn_runtime: 21_000 + (n % 7) as u32, dsp_runtime: 900 },
         };
-        let post = self.reader.network().and_then(Network::built_in);
+        let post = self.reader.network().and_then(Network::built_in).or(self.packaged.as_deref());
         let mut seen =
             Seen::new(&self.scene, &self.description, post, self.reader_labels(), self.window, self.inferred);
         let mut raws = |tensor: usize, element: usize| seen.raw(tensor, element);
@@ -306,6 +297,12 @@ impl Source for VirtualSensor {
             }
         }
         Ok(self.deliver(n, at, slot))
+    }
+
+    fn deploy(&mut self, network: Network) -> Result<(), SourceError> {
+        let (name, scene) = (self.scene.info.name.clone(), self.scene.options);
+        *self = Self::new(&name, scene, self.options.clone(), &self.camera, network)?;
+        Ok(())
     }
 }
 

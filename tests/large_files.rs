@@ -4,6 +4,7 @@
 //! `KINORA_LONG=1 cargo test --test large_files -- --nocapture --test-threads 1`.
 #![cfg(feature = "std")]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -200,7 +201,7 @@ fn a_recording_beyond_4_gib_is_written_read_sought_verified_and_cut() {
     // Three frames around the boundary, into a file of their own.
     let across = across(&mut Reader::open(&path).unwrap());
     let small = folder.path().join("small.kinora");
-    cut(&path, &small, (across - 1, across + 1), |_| {}).unwrap();
+    cut(&path, &small, (across - 1, across + 1), |_| ControlFlow::Continue(())).unwrap();
     let mut reader = Reader::open(&small).unwrap();
     assert_eq!(reader.frame_count(), 3);
     (0..3).for_each(|index| assert_picture(&mut reader, &mut slot, index, across - 1 + index));

@@ -77,8 +77,9 @@ const KEYS: [&str; 56] = [
 const LISTS: [&str; 1] = ["trigger"];
 
 /// How variables begin that are no settings: the project's own tests and scripts, and places.
-const NOT_SETTINGS: [&str; 11] = [
+const NOT_SETTINGS: [&str; 12] = [
     "KINORA_BENCH_",
+    "KINORA_LONG",
     "KINORA_LYING_",
     "KINORA_MALLOC_",
     // Where network packages are looked for.

@@ -430,3 +430,26 @@ fn the_example_session_shows_the_frames_that_it_asked_for() {
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
     assert!(text(&output.stdout).contains("was shown"));
 }
+
+#[test]
+fn frames_that_do_not_fit_are_told_once_with_the_remedy() {
+    let mut child = replay(&["--autostart", "--frame-bytes", "1KiB"]).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut too_big = || {
+        writeln!(input, r#"{{"get":"TooBig"}}"#).unwrap();
+        let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+        answer["result"].as_u64().unwrap()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while too_big() < 3 {
+        assert!(Instant::now() < deadline, "nothing is stored, and nothing is too big");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let told = text(&output.stderr);
+    assert_eq!(told.matches("was not stored").count(), 1, "{told}");
+    assert!(told.contains("raise --frame-bytes"), "{told}");
+}

@@ -11,12 +11,11 @@ use kinora::replay::text;
 use kinora::source::faults::FaultOptions;
 use kinora::source::{CameraOptions, PictureSource, RawMetadata, SourceError, WhiteBalance};
 
-use super::args::{self, CtlAsk, Sub};
-use super::ctl::{self as control, Ctl};
+use super::args::{self, Sub};
+use super::ctl::Ctl;
 use super::decode::{self, Decode};
 use super::doctor::Doctor;
 use super::replay::{Replay, ReplayOutput};
-use serde_json::json;
 
 use super::redetect::Redetect;
 use super::settings::Settings;
@@ -198,7 +197,7 @@ impl Command {
             Sub::Record(_) => Self::Record(record(settings)?),
             Sub::Play(args) => Self::Play(play(args, settings, json)?),
             Sub::Replay(args) => Self::Replay(Box::new(replay(args, settings)?)),
-            Sub::Ctl(args) => Self::Ctl(ctl(args)?),
+            Sub::Ctl(args) => Self::Ctl(Ctl::check(args)?),
             Sub::Info(args) => Self::Info(args.files),
             Sub::Cat(args) => Self::Cat { file: args.file.file, range: range(&args.range)?, all: args.all },
             Sub::Verify(args) => Self::Verify(args.file),
@@ -469,8 +468,15 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         kinora::trigger::Rule::parse(rule)
             .map_err(|error| settings.refused("trigger", format!("{rule:?}, {error}")))?;
     }
+    let (source, control) = (source(settings)?, settings.get("control", |text| Ok(PathBuf::from(text)))?);
+    if source.named == kinora::SourceChoice::StandardInput && control.is_none() {
+        return Err(
+            "--source -: standard input has the frames, so it has no room for control lines; give --control SOCKET"
+                .into(),
+        );
+    }
     Ok(Replay {
-        source: source(settings)?,
+        source,
         engine,
         settings: replay_settings,
         capacity: max_frames.unwrap_or(ReplayLimits::default().capacity),
@@ -488,7 +494,7 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         min_free: settings.need("min-free", units::bytes)?,
         out: args.everything,
         output: args.output.as_deref().map(replay_output).transpose()?,
-        control: settings.get("control", |text| Ok(PathBuf::from(text)))?,
+        control,
         name: settings.need("name", |text| Ok(text.to_owned()))?,
     })
 }
@@ -523,36 +529,6 @@ fn replay_output(text: &str) -> Result<ReplayOutput, String> {
         Some("kinora") => Ok(ReplayOutput::Recording(path)),
         _ => stream_place(text).map(ReplayOutput::Stream),
     }
-}
-
-fn ctl(args: args::CtlArgs) -> Result<Ctl, String> {
-    let command = |name: &str| json!({ "command": name });
-    let line = match args.ask {
-        CtlAsk::Status => json!({ "get": "status" }),
-        CtlAsk::Get { name } => json!({ "get": name }),
-        CtlAsk::Set { pairs } => json!({ "set": control::pairs(&pairs)? }),
-        CtlAsk::StartRecording => command("CommandStartRecording"),
-        CtlAsk::ResumeRecording => command("ResumeRecording"),
-        CtlAsk::StartPlayback => command("CommandStartPlayback"),
-        CtlAsk::Stop => command("CommandStop"),
-        CtlAsk::Pause => command("Pause"),
-        CtlAsk::Resume => command("Resume"),
-        CtlAsk::Reset => command("ResetCmd"),
-        CtlAsk::MarkIn => command("MarkIn"),
-        CtlAsk::MarkOut => command("MarkOut"),
-        CtlAsk::ClearMarks => command("ClearMarks"),
-        CtlAsk::Step { frames } => json!({ "command": "Step", "frames": frames }),
-        CtlAsk::Home => command("Home"),
-        CtlAsk::End => command("End"),
-        CtlAsk::PlayBetween { from, to } => json!({ "command": "StartPlaybackWindow", "from": from, "to": to }),
-        CtlAsk::Save { last: Some(last), label, .. } => json!({ "save": { "last": last, "label": label } }),
-        CtlAsk::Save { last: None, label, marks } => json!({ "save": { "label": label, "marks": marks } }),
-        CtlAsk::Wait { pairs, timeout } => json!({ "wait": control::pairs(&pairs)?, "timeout": timeout }),
-        CtlAsk::Trigger { label, pre, post, lock } => {
-            json!({ "trigger": { "label": label, "pre": pre, "post": post, "lock": lock } })
-        }
-    };
-    Ok(Ctl { socket: args.control, line })
 }
 
 fn decode(args: args::DecodeArgs) -> Result<Decode, String> {
@@ -764,6 +740,7 @@ mod tests {
             ("kinora import a.json -o -", "export"),
             ("kinora cut a --from 1 -o b.json", "export"),
             ("kinora record --out=", "--out"),
+            ("kinora replay --source -", "--control"),
             ("kinora cut a -o b", "--from"),
             ("kinora diff a b --iou 2", "--iou"),
             ("kinora doctor --wake-time 61m", "--wake-time"),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
+use super::args::{CtlArgs, CtlAsk};
 use super::end::{End, Failure};
 use super::output::{Manner, Results};
 
@@ -19,8 +20,44 @@ pub struct Ctl {
 /// An answer is a status at most.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
+impl Ctl {
+    /// The line that asks for what was typed.
+    ///
+    /// # Errors
+    /// A pair that is none.
+    pub fn check(args: CtlArgs) -> Result<Self, String> {
+        let command = |name: &str| json!({ "command": name });
+        let line = match args.ask {
+            CtlAsk::Status => json!({ "get": "status" }),
+            CtlAsk::Get { name } => json!({ "get": name }),
+            CtlAsk::Set { pairs } => json!({ "set": pairs_of(&pairs)? }),
+            CtlAsk::StartRecording => command("CommandStartRecording"),
+            CtlAsk::ResumeRecording => command("ResumeRecording"),
+            CtlAsk::StartPlayback => command("CommandStartPlayback"),
+            CtlAsk::Stop => command("CommandStop"),
+            CtlAsk::Pause => command("Pause"),
+            CtlAsk::Resume => command("Resume"),
+            CtlAsk::Reset => command("ResetCmd"),
+            CtlAsk::MarkIn => command("MarkIn"),
+            CtlAsk::MarkOut => command("MarkOut"),
+            CtlAsk::ClearMarks => command("ClearMarks"),
+            CtlAsk::Step { frames } => json!({ "command": "Step", "frames": frames }),
+            CtlAsk::Home => command("Home"),
+            CtlAsk::End => command("End"),
+            CtlAsk::PlayBetween { from, to } => json!({ "command": "StartPlaybackWindow", "from": from, "to": to }),
+            CtlAsk::Save { last: Some(last), label, .. } => json!({ "save": { "last": last, "label": label } }),
+            CtlAsk::Save { last: None, label, marks } => json!({ "save": { "label": label, "marks": marks } }),
+            CtlAsk::Wait { pairs, timeout } => json!({ "wait": pairs_of(&pairs)?, "timeout": timeout }),
+            CtlAsk::Trigger { label, pre, post, lock } => {
+                json!({ "trigger": { "label": label, "pre": pre, "post": post, "lock": lock } })
+            }
+        };
+        Ok(Self { socket: args.control, line })
+    }
+}
+
 /// `NAME=VALUE` pairs as JSON: numbers, true and false as such, everything else as text.
-pub fn pairs(pairs: &[String]) -> Result<Map<String, Value>, String> {
+fn pairs_of(pairs: &[String]) -> Result<Map<String, Value>, String> {
     pairs
         .iter()
         .map(|pair| {

@@ -122,6 +122,7 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
 struct Told {
     output_ended: bool,
     recording_ended: bool,
+    too_big: bool,
 }
 
 /// Everything that one tick touches.
@@ -297,10 +298,17 @@ impl<'a> Stage<'a> {
                 ReplayEvent::BufferFull { .. } => (json!({ "event": "BufferFull" }), "the buffer is full".to_owned()),
                 ReplayEvent::Dropped { sequence, bytes, .. } => (
                     json!({ "event": "Dropped", "sequence": sequence, "bytes": bytes }),
-                    format!("frame {sequence} was not stored: its {bytes} bytes are more than --frame-bytes"),
+                    format!(
+                        "frame {sequence} was not stored: it takes {bytes} bytes, more than is promised; raise --frame-bytes"
+                    ),
                 ),
                 _ => continue,
             };
+            // Once: where nothing fits, every frame would say so.
+            let is_drop = matches!(event, ReplayEvent::Dropped { .. });
+            if is_drop && self.panel.is_none() && !std::mem::replace(&mut self.told.too_big, true) {
+                self.manner.warn(&text);
+            }
             self.pending.tell(&line);
             if let Some(panel) = &mut self.panel {
                 panel.say(text);

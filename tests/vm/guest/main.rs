@@ -51,7 +51,7 @@ const VIVID: Tests = named! {
         a_stream_that_breaks_off_is_started_again_and_the_pause_is_accounted_for
         a_start_that_the_driver_refuses_is_an_error_and_the_next_one_works
         a_camera_in_use_is_told_with_the_program_that_has_it
-        a_camera_that_may_not_be_opened_is_told_with_the_group
+        a_camera_that_may_not_be_opened_is_told_with_what_to_join
         stopping_and_starting_gives_frames_again
         a_slot_that_is_too_small_loses_the_frame_and_the_buffer_comes_back
         a_step_of_the_wall_clock_shows_in_the_next_frames

@@ -222,7 +222,7 @@ pub fn a_camera_in_use_is_told_with_the_program_that_has_it() {
     assert!(told.starts_with("/dev/video0: the camera is in use"), "{told}");
 }
 
-pub fn a_camera_that_may_not_be_opened_is_told_with_the_group() {
+pub fn a_camera_that_may_not_be_opened_is_told_with_what_to_join() {
     // Root may open anything, so a thread gives its rights up: the identity of a thread is its own in Linux.
     let told = std::thread::spawn(|| {
         rustix::thread::set_thread_groups(&[]).unwrap();
@@ -231,7 +231,7 @@ pub fn a_camera_that_may_not_be_opened_is_told_with_the_group() {
         V4l2Source::open(CAMERA, &V4l2Options::default()).unwrap_err().to_string()
     });
     let told = told.join().unwrap();
-    assert!(told.starts_with("/dev/video0: permission denied") && told.contains("group video"), "{told}");
+    assert!(told.starts_with("/dev/video0: permission denied") && told.contains("usermod -aG video"), "{told}");
 }
 
 pub fn stopping_and_starting_gives_frames_again() {

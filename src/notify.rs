@@ -18,6 +18,9 @@ const FEEDS_PER_INTERVAL: i64 = 4;
 /// How often the manager's status line is renewed where no watchdog asks for more.
 const STATUS_EVERY: Span = Span::from_s(10);
 
+/// What the manager is asked to wait for longer than it is set to, from each time that it is told.
+const LONGER: Span = Span::from_s(60);
+
 /// The connection to the service manager, if there is one.
 ///
 /// ```
@@ -33,6 +36,7 @@ const STATUS_EVERY: Span = Span::from_s(10);
 pub struct Notifier {
     manager: Option<Manager>,
     pulse: Pulse,
+    asked: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -72,7 +76,7 @@ impl Notifier {
         let socket = UnixDatagram::unbound()?;
         // A manager that does not read must not stop the frames: what it has no room for is said again later.
         socket.set_nonblocking(true)?;
-        Ok(Self { manager: Some(Manager { socket, address }), pulse: Pulse::new(watchdog) })
+        Ok(Self { manager: Some(Manager { socket, address }), pulse: Pulse::new(watchdog), asked: None })
     }
 
     /// Says so when `frames`, the number of frames that came so far, is the first above zero (`READY=1`), and feeds the
@@ -84,6 +88,19 @@ impl Notifier {
         let Some(message) = self.pulse.due(frames, now) else { return };
         if manager.say(&format!("{message}STATUS={}\n", status().replace('\n', " "))) {
             self.pulse.said(frames, now);
+        }
+    }
+
+    /// Says that a start or an end takes long, and what it is at: the manager waits for a minute from now, or as long as it is
+    /// set to (`EXTEND_TIMEOUT_USEC`). To be called again and again meanwhile; a datagram every ten seconds.
+    pub fn takes_long(&mut self, now: Timestamp, status: &str) {
+        let Some(manager) = self.manager.as_ref().filter(|_| self.asked.is_none_or(|then| now - then >= STATUS_EVERY))
+        else {
+            return;
+        };
+        let us = LONGER.as_ns() / 1000;
+        if manager.say(&format!("EXTEND_TIMEOUT_USEC={us}\nSTATUS={}\n", status.replace('\n', " "))) {
+            self.asked = Some(now);
         }
     }
 
@@ -188,6 +205,16 @@ mod tests {
             notifier.frames(count, at_ms(ms), || count.to_string());
         }
         assert_eq!(heard(&manager), ["READY=1\nSTATUS=1\n", "STATUS=3\n"]);
+    }
+
+    #[test]
+    fn a_long_start_asks_for_more_time_again_and_again() {
+        let (_folder, manager, mut notifier) = manager(None);
+        for (ms, status) in [(0, "10 %"), (9_999, "20 %"), (10_000, "30\n%")] {
+            notifier.takes_long(at_ms(ms), status);
+        }
+        let asked = ["10 %", "30 %"].map(|status| format!("EXTEND_TIMEOUT_USEC=60000000\nSTATUS={status}\n"));
+        assert_eq!(heard(&manager), asked);
     }
 
     #[test]

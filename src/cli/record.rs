@@ -147,12 +147,16 @@ fn watch(
         speed.note(status.bytes);
         let directory = path.get().and_then(|path| path.parent().map(Path::to_path_buf));
         let start = told.start();
+        if let Some(start) = &start {
+            notifier.takes_long(SystemClock.now(), start);
+        }
         progress
             .show(|| start.unwrap_or_else(|| line(&status, speed.per_second, directory.as_deref(), record.min_free)));
     }
     progress.finish();
     notifier.stopping();
-    let report = session.stop()?;
+    let meanwhile = |start: &str| notifier.takes_long(SystemClock.now(), start);
+    let report = source::stop_telling(told, manner, meanwhile, || session.stop())?;
     told.tell(manner);
     Ok(report)
 }

@@ -11,8 +11,9 @@ use kinora::{Output, ReplayStream, Session, Settings, Span};
 use super::Replay;
 use super::fit::{self, History};
 use crate::cli::end::Failure;
+use crate::cli::output::Manner;
 use crate::cli::record::why_ended;
-use crate::cli::source;
+use crate::cli::source::{self, Told};
 
 /// A running source with the operator behind it.
 pub struct Feed {
@@ -20,6 +21,8 @@ pub struct Feed {
     /// The session records everything.
     records: bool,
     stream: ReplayStream,
+    /// What the source has to say.
+    pub told: Told,
 }
 
 /// What passed.
@@ -33,7 +36,8 @@ impl Feed {
     /// Makes the operator, then starts the source and what goes on beside the loop: nothing waits for memory then.
     pub fn start(replay: &Replay) -> Result<Self, Failure> {
         let settings = source::engine(&replay.engine);
-        let mut capture = source::open(&replay.source)?.settings(settings.clone());
+        let (capture, told) = source::open_telling(&replay.source)?;
+        let mut capture = capture.settings(settings.clone());
         let clips = clip_settings(replay, &settings, capture.info());
         let limits = limits(replay, capture.info());
         let history = clips.as_ref().map(|clips| {
@@ -47,7 +51,8 @@ impl Feed {
             .map_err(|range| Failure::Usage(range.to_string()))?
             .named(&replay.name);
         if !has_tap {
-            return Ok(Self { session: None, records: false, stream: ReplayStream::new(capture.start()?, operator) });
+            let stream = ReplayStream::new(capture.start()?, operator);
+            return Ok(Self { session: None, records: false, stream, told });
         }
         let mut builder = Session::builder().source(capture);
         if let Some(directory) = &replay.out {
@@ -60,7 +65,7 @@ impl Feed {
         // The picture may be as late as the disk.
         let tap = session.frames_ahead(session.status().slots as usize);
         let records = replay.out.is_some();
-        Ok(Self { session: Some(session), records, stream: ReplayStream::new(tap, operator) })
+        Ok(Self { session: Some(session), records, stream: ReplayStream::new(tap, operator), told })
     }
 
     /// What the source delivers.
@@ -122,15 +127,22 @@ impl Feed {
     }
 
     /// Stops the source and closes what goes on beside the loop; the text says why the recording ended before its source.
-    pub fn stop(&mut self) -> Result<(Account, Option<String>), Failure> {
+    /// `meanwhile` is told what a stop that takes long waits for.
+    pub fn stop(&mut self, manner: Manner, meanwhile: impl FnMut(&str)) -> Result<(Account, Option<String>), Failure> {
         let account = self.account();
         let Some(session) = self.session.take() else { return Ok((account, None)) };
-        let report = session.stop()?;
+        let report = source::stop_telling(&mut self.told, manner, meanwhile, || session.stop())?;
         let ended = why_ended(&report);
         match report.source_error {
             Some(error) => Err(error.into()),
             None => Ok((account, ended)),
         }
+    }
+
+    /// Ends a source that nothing went on beside.
+    pub fn end(mut self, manner: Manner, meanwhile: impl FnMut(&str)) {
+        let stream = self.stream;
+        source::stop_telling(&mut self.told, manner, meanwhile, || drop(stream));
     }
 }
 

@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::command::{EngineChoice, SourceChoice, StreamPlace};
 use super::end::{End, Failure};
-use super::output::Manner;
+use super::output::{Manner, Progress};
 use super::stop::Stop;
 use super::units::show_bytes;
 use feed::Feed;
@@ -105,6 +105,9 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
             stage.save("SIGUSR1");
         }
         let goes_on = stage.tick()?;
+        if let Some(start) = &stage.start {
+            notifier.takes_long(stage.clock.now(), start);
+        }
         let account = stage.feed.account();
         notifier.frames(account.frames, stage.clock.now(), || {
             format!("{} frames, {} lost, {:.1} frames/s", account.frames, account.lost, stage.rates.0)
@@ -114,7 +117,7 @@ pub fn run(replay: Replay, manner: Manner) -> Result<End, Failure> {
         }
     }
     notifier.stopping();
-    stage.finish()
+    stage.finish(&mut notifier)
 }
 
 /// What is told once, at the first frame that it costs.
@@ -141,6 +144,9 @@ struct Stage<'a> {
     told: Told,
     /// Frames and results a second, running means of the newest live frame.
     rates: (f64, f64),
+    /// What the source's start is at, while it takes long, and its line where there is no panel.
+    start: Option<String>,
+    progress: Option<Progress>,
     wants_end: bool,
 }
 
@@ -162,6 +168,8 @@ impl<'a> Stage<'a> {
             failed_clips: 0,
             told: Told::default(),
             rates: (0.0, 0.0),
+            start: None,
+            progress: None,
             wants_end: false,
         }
     }
@@ -178,8 +186,9 @@ impl<'a> Stage<'a> {
         self.rates = self.feed.rates().unwrap_or(self.rates);
         self.answer();
         self.tell_events();
+        self.tell_source();
         if let Some(panel) = &mut self.panel {
-            panel.show(self.feed.operator().status(), &self.feed.account(), self.rates)?;
+            panel.show(self.feed.operator().status(), &self.feed.account(), self.rates, self.start.as_deref())?;
         }
         Ok((shown || !self.feed.is_ended()) && !self.lines.are_over())
     }
@@ -201,6 +210,28 @@ impl<'a> Stage<'a> {
         match &mut self.panel {
             Some(panel) => panel.say(text),
             None => self.manner.warn(text),
+        }
+    }
+
+    /// What the source has to say, and what its start is at.
+    fn tell_source(&mut self) {
+        self.start = self.feed.told.start();
+        match (&mut self.panel, &self.start) {
+            (Some(panel), _) => self.feed.told.say(|text| panel.say(text)),
+            (None, Some(start)) => {
+                let progress = self.progress.get_or_insert_with(|| Progress::new(self.manner));
+                progress.show(|| start.clone());
+            }
+            (None, None) => {
+                self.end_progress();
+                self.feed.told.tell(self.manner);
+            }
+        }
+    }
+
+    fn end_progress(&mut self) {
+        if let Some(mut progress) = self.progress.take() {
+            progress.finish();
         }
     }
 
@@ -356,11 +387,13 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<End, Failure> {
+    fn finish(mut self, notifier: &mut Notifier) -> Result<End, Failure> {
+        self.end_progress();
         if let Some(panel) = self.panel.take() {
             panel.leave()?;
         }
-        let (account, ended) = self.feed.stop()?;
+        let mut meanwhile = |start: &str| notifier.takes_long(SystemClock.now(), start);
+        let (account, ended) = self.feed.stop(self.manner, &mut meanwhile)?;
         let clips: Vec<ClipEvent> = self.clips.iter().flat_map(ClipControl::events).collect();
         clips.iter().for_each(|clip| self.tell_clip(clip));
         let lacking = self.out.finish(self.manner)?;
@@ -378,6 +411,7 @@ impl<'a> Stage<'a> {
                 .warn(format_args!("{too_big} frames did not fit what is promised to each: raise --frame-bytes"));
         }
         let lost = account.lost + status.too_big + self.failed_clips + lacking;
+        self.feed.end(self.manner, meanwhile);
         Ok(if lost > 0 || ended.is_some() { End::Lost } else { End::Done })
     }
 }

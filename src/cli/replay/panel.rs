@@ -163,7 +163,13 @@ impl Panel {
     }
 
     /// Draws, when it is time to.
-    pub fn show(&mut self, status: &Status, account: &Account, rates: (f64, f64)) -> Result<(), Failure> {
+    pub fn show(
+        &mut self,
+        status: &Status,
+        account: &Account,
+        rates: (f64, f64),
+        start: Option<&str>,
+    ) -> Result<(), Failure> {
         self.paused = status.state == kinora::replay::machine::State::Paused;
         (self.speed, self.looped) = (status.settings.playback_speed, status.settings.looped);
         if self.drawn.is_some_and(|drawn| drawn.elapsed() < DRAW_EVERY) {
@@ -174,7 +180,7 @@ impl Panel {
         queue!(out, cursor::MoveUp(LINES))?;
         let shown: Vec<String> = match self.help {
             true => HELP.map(str::to_owned).into(),
-            false => lines(status, account, rates).into_iter().chain(self.padded_events()).collect(),
+            false => lines(status, account, rates, start).into_iter().chain(self.padded_events()).collect(),
         };
         for line in &shown {
             queue!(out, Clear(ClearType::CurrentLine))?;
@@ -199,8 +205,8 @@ impl Panel {
     }
 }
 
-/// The panel's text, without events.
-fn lines(status: &Status, account: &Account, (fps, dps): (f64, f64)) -> [String; 6] {
+/// The panel's text, without events. `start`: what the source's start is at, in place of what comes from it.
+fn lines(status: &Status, account: &Account, (fps, dps): (f64, f64), start: Option<&str>) -> [String; 6] {
     let s = &status.settings;
     let looped = if s.looped { ", loop" } else { "" };
     let speed = text::speed(s.playback_speed);
@@ -209,8 +215,9 @@ fn lines(status: &Status, account: &Account, (fps, dps): (f64, f64)) -> [String;
     } else {
         format!("{:?} (replays at {speed}{looped})", status.state)
     };
+    let live = || format!("live {fps:.1} fps, {dps:.1} dps, {} frames, {} lost", account.frames, account.lost);
     [
-        format!("{state}   live {fps:.1} fps, {dps:.1} dps, {} frames, {} lost   ? keys", account.frames, account.lost),
+        format!("{state}   {}   ? keys", start.map_or_else(live, str::to_owned)),
         format!("[{}]", bar(status)),
         format!(
             "{} of {} frames, {} s{}   in {} out {}",

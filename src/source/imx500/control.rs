@@ -51,7 +51,8 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// The capture thread's end. Dropping it ends the thread, after an upload that is under way: the driver cannot break one off.
+/// The capture thread's end. Dropping it ends the thread, after the call that is under way: the driver uploads within one call and
+/// cannot break it off. What has not begun then does not begin.
 pub struct Control {
     shared: Arc<Shared>,
     wishes: Producer<Wish>,
@@ -66,7 +67,7 @@ impl Control {
         let (wishes, taken) = RingBuffer::new(WISHES_MAX);
         let of_thread = Arc::clone(&shared);
         let body = move || {
-            let started = switch_on(&sensor, network.as_deref(), &streams);
+            let started = switch_on(&sensor, network.as_deref(), &streams, &of_thread.stop);
             let is_on = started.is_ok();
             // Set once, here.
             let _ = of_thread.result.set(started);
@@ -102,14 +103,23 @@ impl Drop for Control {
     }
 }
 
-/// Sets the network once more right before the start: one that was set long ago may be forgotten by now.
-fn switch_on(sensor: &Subdevice, network: Option<&Path>, [metadata, image]: &[Switch; 2]) -> Result<(), Refused> {
-    let refused = |doing| move |error| Refused { doing, error };
+/// Sets the network once more right before the start: one that was set long ago may be forgotten by now. The last step uploads;
+/// none begins once it is to stop.
+fn switch_on(
+    sensor: &Subdevice,
+    network: Option<&Path>,
+    [metadata, image]: &[Switch; 2],
+    stop: &AtomicBool,
+) -> Result<(), Refused> {
+    let step = |doing, call: &dyn Fn() -> io::Result<()>| {
+        let done = if stop.load(Ordering::Acquire) { Err(io::ErrorKind::Interrupted.into()) } else { call() };
+        done.map_err(|error| Refused { doing, error })
+    };
     if let Some(path) = network {
-        set_network(sensor, path).map_err(refused("set the network of"))?;
+        step("set the network of", &|| set_network(sensor, path))?;
     }
-    metadata.on().map_err(refused("start the metadata of"))?;
-    image.on().map_err(refused("start"))
+    step("start the metadata of", &|| metadata.on())?;
+    step("start", &|| image.on())
 }
 
 /// Hands a package to the driver, which reads all of it before this returns.

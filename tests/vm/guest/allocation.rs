@@ -1,17 +1,25 @@
-//! The capture thread asks for no memory once it runs: counted with a `malloc` of our own, preloaded.
+//! The capture thread asks for no memory once it runs, with either kind of camera: counted with a `malloc` of our own, preloaded.
 
 use std::process::Command;
 
-use kinora::Capture;
 use kinora::frame::PixelFormat;
 use kinora::source::v4l2::{V4l2Options, V4l2Source};
+use kinora::source::{CameraOptions, RawMetadata};
+use kinora::{Capture, SourceOptions, open_source_with};
 
-use crate::{CAMERA, scratch};
+use crate::{CAMERA, imx500, scratch};
 
 /// Built by `scripts/vm-test` from `tests/malloc_count`.
 const COUNTER: &str = "/lib/malloc_count.so";
 /// In the environment of the counted process: how many frames it takes.
 pub const FRAMES: &str = "KINORA_VM_FRAMES";
+
+/// With pictures that are developed, results, and metadata that is kept.
+pub fn the_capture_thread_of_an_imx500_allocates_nothing_however_long_it_runs() {
+    if imx500::ready() {
+        the_capture_thread_of_a_camera_allocates_nothing_however_long_it_runs();
+    }
+}
 
 pub fn the_capture_thread_of_a_camera_allocates_nothing_however_long_it_runs() {
     let (few, many) = (calls_with(20), calls_with(120));
@@ -32,9 +40,22 @@ fn calls_with(frames: u32) -> u64 {
 }
 
 /// What the counted process does.
-pub fn take(frames: u32) {
-    let options = V4l2Options { format: Some(PixelFormat::Yuyv), ..V4l2Options::default() };
-    let mut stream = Capture::new(V4l2Source::open(CAMERA, &options).unwrap()).start().unwrap();
+pub fn take(frames: u32, camera: &str) {
+    let mut capture = match camera {
+        "vivid" => {
+            let options = V4l2Options { format: Some(PixelFormat::Yuyv), ..V4l2Options::default() };
+            Capture::new(V4l2Source::open(CAMERA, &options).unwrap())
+        }
+        _ => {
+            let camera = CameraOptions {
+                network: Some("ssd".into()),
+                raw_metadata: Some(RawMetadata::Results),
+                ..CameraOptions::default()
+            };
+            open_source_with("imx500", &SourceOptions { camera, ..SourceOptions::default() }).unwrap()
+        }
+    };
+    let mut stream = capture.start().unwrap();
     for _ in 0..frames {
         assert!(stream.next().unwrap().is_some());
     }

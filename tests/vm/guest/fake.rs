@@ -90,6 +90,17 @@ pub fn skipped() -> Skipped {
     found
 }
 
+/// Waits until the driver says that it uploads the sensor's main firmware.
+pub fn wait_for_upload() {
+    let bus = if layout() == "unicam" { 10 } else { 4 };
+    let file = format!("/sys/kernel/debug/imx500-fw:{bus}-001a/fw_progress");
+    let begun = Instant::now();
+    while !fs::read_to_string(&file).is_ok_and(|text| text.starts_with('1')) {
+        assert!(begun.elapsed() < PATIENCE, "no upload begins");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Links that are enabled.
 pub fn links() -> String {
     fs::read_to_string(format!("{TOLD}/links")).unwrap()

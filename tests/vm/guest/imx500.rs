@@ -6,10 +6,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use kinora::imx500::decode::{DecodeError, PostProcess, Target};
+use kinora::imx500::{Network, OutputView};
+use kinora::source::{CameraOptions, PictureSource};
+use kinora::{ResultKind, SourceOptions, open_source_with};
 use serde_json::Value;
 
 use crate::command::{self, json, kinora, messages, recording};
-use crate::{fake, frames};
+use crate::{fake, frames, scratch, shell};
 
 /// A network and a dump of it, from `../shared`.
 const NETWORK: &str = "/usr/share/imx500-models/imx500_network_ssd_mobilenetv2_fpnlite_320x320_pp.rpk";
@@ -40,7 +44,7 @@ struct Recorded {
 }
 
 /// False when this test cannot run; else the module is at rest, and how much the machine carries is known.
-fn ready() -> bool {
+pub fn ready() -> bool {
     if !have_network() {
         return false;
     }
@@ -358,6 +362,88 @@ pub fn links_are_left_as_they_were_found() {
     assert_eq!(fake::links(), before);
     // The module is loaded with the links of another program, which would have held the start back.
     assert_eq!(during == before, fake::layout() == "unicam", "{before}{during}");
+}
+
+/// How many boxes the network says it found, as a class of that number.
+struct Crowd;
+
+impl PostProcess for Crowd {
+    fn decode(&mut self, output: &OutputView<'_>, target: Target<'_>) -> Result<(), DecodeError> {
+        let count = output.tensors().nth(3).ok_or(DecodeError::TensorMissing { index: 3 })?;
+        target.results.begin(ResultKind::Classifications);
+        for found in count.values() {
+            let _ = target.results.push_classification(1.0, found as i32);
+        }
+        Ok(())
+    }
+}
+
+pub fn a_post_processing_of_ones_own_is_deployed_and_its_results_are_of_their_frames() {
+    if !ready() {
+        return;
+    }
+    fake::put_in(&lines_of_four_frames());
+    // The network of the options gives way to the deployed one.
+    let camera = CameraOptions {
+        network: Some("ssd".into()),
+        picture: Some(PictureSource::InputTensor),
+        ..CameraOptions::default()
+    };
+    let options = SourceOptions { camera, frame_rate: Some((5, 1)), ..SourceOptions::default() };
+    let network = Network::open(Path::new(NETWORK)).unwrap().post_process(Crowd);
+    let mut stream = open_source_with("imx500", &options).unwrap().deploy(network).unwrap().start().unwrap();
+    let mut compared = 0;
+    for _ in 0..40 {
+        let frame = stream.next().unwrap().unwrap();
+        if frame.meta.new_detection {
+            let number = (frame.meta.sequence % 4) as i32;
+            assert_eq!(frame.results.class_id[..], [number], "frame {}", frame.meta.sequence);
+            compared += 1;
+        }
+    }
+    assert!(compared >= 20, "{compared} frames had their metadata");
+    drop(stream);
+    // A package that is gone when the sensor starts is told by its name.
+    let name = scratch("gone.rpk");
+    std::fs::copy(NETWORK, &name).unwrap();
+    let network = Network::open(&name).unwrap();
+    std::fs::remove_file(&name).unwrap();
+    let started = open_source_with("imx500", &options).unwrap().deploy(network).unwrap().start();
+    let text = started.and_then(|mut stream| stream.next().map(|frame| frame.is_some())).unwrap_err().to_string();
+    assert!(text.contains("gone.rpk"), "{text}");
+}
+
+pub fn a_stop_during_the_upload_is_answered_at_once_and_leaves_the_camera_as_it_was() {
+    if !ready() {
+        return;
+    }
+    let before = fake::links();
+    let (file, socket) = (recording("early"), scratch("early.socket").display().to_string());
+    // The other layout's test may have left one.
+    let _ = std::fs::remove_file(&file);
+    let camera = ["--source", "imx500", "--network", "ssd"];
+    let commands = [("record", ["--out", &file]), ("replay", ["--control", &socket])];
+    for (name, more) in commands {
+        // Each of the three uploads; the stop comes during the second one, after the first line about it.
+        fake::rest();
+        fake::set("upload_ms", 8000);
+        let arguments = [&[name][..], &camera, &more].concat();
+        let started = command::command(&arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        fake::wait_for_upload();
+        std::thread::sleep(std::time::Duration::from_secs(5));
+        shell(&format!("kill -TERM {}", started.id()));
+        let output = started.wait_with_output().unwrap();
+        let told = messages(&output);
+        println!("{told}");
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        assert!(told.contains("cannot break that off"), "{name}: {told}");
+        assert!(told.matches("uploading").count() >= 2, "{name} shows no progress: {told}");
+        assert_eq!(fake::links(), before, "{name}");
+    }
+    assert_eq!(json(&["verify", "--json", &file])["damaged_count"], 0);
+    std::fs::remove_file(&file).unwrap();
+    fake::rest();
+    assert_eq!(record_calmly("after", 5, &LIGHT, || {}).frames.len(), 5);
 }
 
 /// Exposure in lines times gain.

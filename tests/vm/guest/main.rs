@@ -89,6 +89,7 @@ const IMX500: Tests = named! {
         frames_at_a_rate_that_this_machine_carries_lose_none
         results_belong_to_their_frames
         links_are_left_as_they_were_found
+        a_post_processing_of_ones_own_is_deployed_and_its_results_are_of_their_frames
         ;
 };
 
@@ -102,6 +103,10 @@ const IMX500_FAULTS: Tests = named! {
         a_camera_that_hangs_is_started_again_after_a_failed_start_and_the_pause_is_accounted_for
         a_start_that_the_chip_refuses_is_told
         an_unplugged_camera_ends_the_recording_and_the_file_is_intact
+        a_stop_during_the_upload_is_answered_at_once_and_leaves_the_camera_as_it_was
+        ;
+    allocation:
+        the_capture_thread_of_an_imx500_allocates_nothing_however_long_it_runs
         ;
 };
 
@@ -149,7 +154,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     if let Some(frames) = std::env::var(allocation::FRAMES).ok().and_then(|frames| frames.parse().ok()) {
-        allocation::take(frames);
+        allocation::take(frames, &camera);
         return ExitCode::SUCCESS;
     }
     let filter = std::env::args().nth(1).unwrap_or_default();

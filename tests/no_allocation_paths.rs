@@ -9,20 +9,22 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kinora::clips::{ClipSettings, Overlap, RuleSettings};
 use kinora::frame::PixelFormat;
 use kinora::playback::Command;
 use kinora::prelude::*;
-use kinora::recording::SyncPolicy;
+use kinora::recording::room::{NoRoom, Room};
+use kinora::recording::store::{PageStore, Pages, StoreError};
+use kinora::recording::{FileStore, Geometry, SyncPolicy, WriterSettings};
 use kinora::replay::machine;
 use kinora::replay::operator::{ReplayLimits, ReplayOperator};
 use kinora::replay::settings::ReplaySettings;
 use kinora::source::SourceError;
-use kinora::{ClockPair, Loss, ReplayStream, SessionReport};
+use kinora::{ClockPair, Loss, PictureFormat, ReplayStream, SessionReport};
 
 /// Threads that may be counted at a time.
 const THREADS_MAX: usize = 256;
@@ -216,6 +218,20 @@ fn paced_playback(path: &Path, is_decoded: bool) {
     assert_none(&format!("paced playback, decoded: {is_decoded}"), &counts);
 }
 
+/// The same frames as modlib's lines.
+#[cfg(feature = "modlib")]
+fn modlib_lines(path: &Path, folder: &Path) -> PathBuf {
+    let lines = folder.join("played.json");
+    let mut recorder = Recorder::builder().file(&lines).min_free(0).create().unwrap();
+    let mut playback = Playback::open(path).unwrap().rate("max".parse().unwrap());
+    let mut stream = playback.start().unwrap();
+    while let Some(frame) = stream.next().unwrap() {
+        recorder.add(&frame).unwrap();
+    }
+    recorder.finish().unwrap();
+    lines
+}
+
 /// The file again and again, at its pace, recorded once more.
 fn file_as_source(path: &Path, folder: &Path) {
     let source = Playback::open(path).unwrap().looped(true).into_source();
@@ -356,6 +372,44 @@ fn errors_that_end_nothing(folder: &Path) {
     assert_eq!(report.summary.paths.len(), 2, "{report:?}");
 }
 
+/// Files on a disk that has room for so many bytes.
+struct Small(u64);
+
+impl Room for Small {
+    fn grant(&mut self, wanted: u64, least: u64) -> Result<u64, NoRoom> {
+        let granted = wanted.min(self.0);
+        self.0 -= granted;
+        let refusal = NoRoom::Total { used: 0, limit: granted, needed: least };
+        if granted < least { Err(refusal) } else { Ok(granted) }
+    }
+}
+
+impl Pages for Small {
+    fn create(&self, path: &Path, geometry: &Geometry) -> Result<Box<dyn PageStore + Send>, StoreError> {
+        let store = FileStore::create(path, geometry, &WriterSettings::default(), Box::new(Self(self.0)));
+        store.map(|store| Box::new(store) as _).map_err(|_| StoreError::NoSpace)
+    }
+}
+
+/// The session goes on without its recorder, and counts what that costs.
+fn disk_full(folder: &Path) {
+    let recorder =
+        Recorder::builder().file(folder.join("full.kinora")).format(kinora::recorder::Format::Raw).min_free(0);
+    let recorder = recorder.pages(Arc::new(Small(70 << 20))).create().unwrap();
+    let settings = Settings { format: PictureFormat::Raw, ..Settings::default() };
+    let source = open_source("virtual:size=640x480,fps=200").unwrap().settings(settings);
+    let session = Session::builder().source(source).recorder(recorder).start().unwrap();
+    wait_for("the first frames", || session.status().kept > 3);
+    let counts = watched(false, || {
+        wait_for("a full disk", || session.status().sink_failed);
+        let end = session.status().captured + 200;
+        wait_for("frames without a recorder", || session.status().captured > end);
+    });
+    assert_none("a full disk", &counts);
+    let report = session.stop().unwrap();
+    assert!(report.status.lost_for(Cause::WriteFailed) >= 100, "{report:?}");
+}
+
 /// What the clip thread allocates depends on its files, not on the frames in them.
 fn clips_cost_by_file(folder: &Path) {
     let cost = |frames: i64| {
@@ -397,7 +451,10 @@ fn no_path_of_the_engine_allocates_on_a_thread_that_has_frames() {
     let path = recording(folder.path());
     paced_playback(&path, false);
     paced_playback(&path, true);
+    #[cfg(feature = "modlib")]
+    paced_playback(&modlib_lines(&path, folder.path()), false);
     file_as_source(&path, folder.path());
+    disk_full(folder.path());
     splits_clips_and_replay(folder.path());
     errors_that_end_nothing(folder.path());
     clips_cost_by_file(folder.path());

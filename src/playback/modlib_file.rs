@@ -84,7 +84,12 @@ pub fn open(path: &Path, file: File, format: Format, zone: TimeZone) -> Result<O
         Format::Pickle => Parser::Pickle(Box::new(PickleReader::new(zone))),
     };
     let (entries, slot) = (found.entries, Slot::new(&found.used));
-    let timeline = ModlibTimeline { file, name, entries, parser, line: Vec::new(), slot, newest: None };
+    let longest = entries.iter().copied().max_by_key(|entry| entry.len);
+    let mut timeline = ModlibTimeline { file, name, entries, parser, line: Vec::new(), slot, newest: None };
+    if let Some(longest) = longest {
+        // The parser's memory grows with what it reads: now, and not when that line is played.
+        let _ = timeline.read(&longest);
+    }
     let frame_time = crate::playback::frame_time_of(&timeline).as_ns().clamp(1, 1_000_000_000);
     info.frame_rate = (1_000_000_000, frame_time as u32);
     Ok(Opened { timeline: Box::new(timeline), info, events: Vec::new(), notes: found.notes })

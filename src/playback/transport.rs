@@ -8,6 +8,9 @@ use crate::playback::pacing::{FRAME_TIME_DEFAULT, Pace, Pacing, PacingSettings, 
 use crate::time::{Span, Timestamp};
 use crate::timeline::Timeline;
 
+/// Bookmarks that can be added while it plays before memory is taken for more.
+const BOOKMARKS_SPARE: usize = 1024;
+
 /// What a user can tell a player. Frame numbers count from 0; everything stays between in and out point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -182,13 +185,15 @@ impl Transport {
             jump_to: None,
             pending: None,
             counts: Counts::default(),
-            bookmarks: Vec::new(),
+            bookmarks: Vec::with_capacity(BOOKMARKS_SPARE),
         }
     }
 
     /// Sets the bookmarks that the recording holds.
     pub fn set_bookmarks(&mut self, at: impl IntoIterator<Item = Timestamp>) {
-        self.bookmarks = at.into_iter().collect();
+        self.bookmarks.clear();
+        self.bookmarks.extend(at);
+        self.bookmarks.reserve(BOOKMARKS_SPARE);
         self.bookmarks.sort_unstable();
     }
 

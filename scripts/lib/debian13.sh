@@ -47,6 +47,8 @@ debian_add() {
     # Nothing in the system starts a service.
     printf '#!/bin/sh\nexit 101\n' >"$DEBIAN/usr/sbin/policy-rc.d"
     chmod +x "$DEBIAN/usr/sbin/policy-rc.d"
+    # It can be made again: nobody waits for its disk.
+    echo force-unsafe-io >"$DEBIAN/etc/dpkg/dpkg.cfg.d/unsafe-io"
     { debian_apt update && debian_apt install --no-install-recommends "$@" && debian_apt clean; } >>"$DEBIAN.log" 2>&1 ||
         debian_fail "apt could not install: $*"
     touch "$DEBIAN/.added-$name"
@@ -80,13 +82,18 @@ debian_make_cross() {
         qemu-user-static dpkg-dev
 }
 
+# Looks at units; nothing is started by it.
+debian_make_systemd() { debian_add systemd systemd; }
+
 debian_triple() { case $1 in arm64) echo aarch64-unknown-linux-gnu ;; *) echo x86_64-unknown-linux-gnu ;; esac; }
 
 debian_tool() { case $1 in arm64) echo "aarch64-linux-gnu-$2" ;; *) echo "x86_64-linux-gnu-$2" ;; esac; }
 
-# debian_cargo ARCH COMMAND...: cargo for that architecture; what it runs of arm64 runs under qemu. EXPORT="A=1 B=2" adds variables.
+# debian_cargo "ARCH..." COMMAND...: cargo for these architectures at once, so that neither core waits while the other links;
+# what it runs of arm64 runs under qemu. EXPORT="A=1 B=2" adds variables.
 debian_cargo() {
-    local arch=$1 command=$2
+    local command=$2 targets=() arch
+    for arch in $1; do targets+=(--target "$(debian_triple "$arch")"); done
     shift 2
     # shellcheck disable=SC2086
     debian_run ${EXPORT-} \
@@ -94,5 +101,5 @@ debian_cargo() {
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static \
         CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CXX_aarch64_unknown_linux_gnu=aarch64-linux-gnu-g++ \
         AR_aarch64_unknown_linux_gnu=aarch64-linux-gnu-ar \
-        cargo "$command" --locked --manifest-path /kinora/Cargo.toml --target "$(debian_triple "$arch")" "$@"
+        cargo "$command" --locked --manifest-path /kinora/Cargo.toml "${targets[@]}" "$@"
 }

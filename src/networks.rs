@@ -2,11 +2,12 @@
 //!
 //! Names are those of the files without `imx500_network_` and `.rpk`; a part from the start is enough when only one has it.
 
+use std::collections::HashSet;
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::imx500::{IntrinsicsError, Network, Package, PackageError};
@@ -15,6 +16,8 @@ use crate::imx500::{IntrinsicsError, Network, Package, PackageError};
 const PACKAGE_BYTES_MAX: u64 = 64 << 20;
 /// Where Raspberry Pi's `imx500-models` puts packages.
 const SYSTEM_FOLDER: &str = "/usr/share/imx500-models";
+/// What the files' names have before the network's.
+const FILE_PREFIX: &str = "imx500_network_";
 
 /// Why a network cannot be used. The message ends with the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +33,10 @@ pub enum NetworkError {
         error: io::Error,
     },
     /// The file is larger than any package.
-    #[error("{path}: {bytes} bytes; a network package has at most {PACKAGE_BYTES_MAX}")]
+    #[error("{path}: more than {PACKAGE_BYTES_MAX} bytes; no network package has so many")]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
-        bytes: u64,
     },
     /// The file is no good package.
     #[error("{path}: {error}")]
@@ -64,7 +65,7 @@ pub enum NetworkError {
         looked_in: Vec<PathBuf>,
     },
     /// Several networks begin with this name.
-    #[error("{name} may be {}; say which", names(.found))]
+    #[error("`{name}` may be {}; say which", names(.found))]
     Ambiguous {
         /// The name.
         name: String,
@@ -81,11 +82,12 @@ impl Network {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, NetworkError> {
         let path = path.as_ref();
         let failed = |error| NetworkError::Io { path: path.to_path_buf(), error };
-        let bytes = fs::metadata(path).map_err(failed)?.len();
-        if bytes > PACKAGE_BYTES_MAX {
-            return Err(NetworkError::TooLarge { path: path.to_path_buf(), bytes });
+        let mut file = Vec::new();
+        // Never more than a byte too much, whatever the path is: a device has no size, and may never end.
+        File::open(path).and_then(|open| open.take(PACKAGE_BYTES_MAX + 1).read_to_end(&mut file)).map_err(failed)?;
+        if file.len() as u64 > PACKAGE_BYTES_MAX {
+            return Err(NetworkError::TooLarge { path: path.to_path_buf() });
         }
-        let file = fs::read(path).map_err(failed)?;
         let package =
             Package::parse(&file).map_err(|error| NetworkError::Package { path: path.to_path_buf(), error })?;
         let network = Self::new(&name_of(path), &package)
@@ -102,8 +104,8 @@ impl Network {
     }
 }
 
-/// The package that `name` means: a path when it ends in `.rpk` or names a folder on the way, else the network whose name it
-/// is or begins, in the first of the [`search_folders`] that has one.
+/// The package that `name` means: a path when it ends in `.rpk` or names a folder on the way, else the one [`installed`]
+/// network whose name it is, or begins. `imx500_network_` in front, as the files have it, may stay.
 ///
 /// # Errors
 /// There is none, or several begin with it.
@@ -124,25 +126,30 @@ pub fn search_folders() -> Vec<PathBuf> {
     own.chain([PathBuf::from(SYSTEM_FOLDER)]).chain(home).collect()
 }
 
-/// Every package in the [`search_folders`], sorted within each; a folder that cannot be read has none.
+/// The packages in the [`search_folders`], sorted within each. Of several with one name the first is the network of that name;
+/// a folder that cannot be read has none.
 pub fn installed() -> Vec<PathBuf> {
-    search_folders().iter().flat_map(|folder| packages(folder)).collect()
+    installed_in(&search_folders())
+}
+
+fn installed_in(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    let all = folders.iter().flat_map(|folder| packages(folder));
+    all.filter(|path| seen.insert(name_of(path))).collect()
 }
 
 fn find_in(name: &str, folders: &[PathBuf]) -> Result<PathBuf, NetworkError> {
-    for folder in folders {
-        let mut found = packages(folder);
-        found.retain(|path| name_of(path).starts_with(name));
-        if let Some(exact) = found.iter().position(|path| name_of(path) == name) {
-            return Ok(found.swap_remove(exact));
-        }
-        match found.len() {
-            0 => {}
-            1 => return Ok(found.remove(0)),
-            _ => return Err(NetworkError::Ambiguous { name: name.to_string(), found }),
-        }
+    let part = name.strip_prefix(FILE_PREFIX).unwrap_or(name);
+    let mut found = installed_in(folders);
+    found.retain(|path| name_of(path).starts_with(part));
+    if let Some(exact) = found.iter().position(|path| name_of(path) == part) {
+        return Ok(found.swap_remove(exact));
     }
-    Err(NetworkError::Unknown { name: name.to_string(), looked_in: folders.to_vec() })
+    match found.len() {
+        0 => Err(NetworkError::Unknown { name: name.to_string(), looked_in: folders.to_vec() }),
+        1 => Ok(found.remove(0)),
+        _ => Err(NetworkError::Ambiguous { name: name.to_string(), found }),
+    }
 }
 
 /// The packages of one folder, sorted.
@@ -157,7 +164,7 @@ fn packages(folder: &Path) -> Vec<PathBuf> {
 /// The name of the network in a file: `posenet` of `imx500_network_posenet.rpk`.
 pub fn name_of(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    stem.strip_prefix("imx500_network_").unwrap_or(&stem).to_string()
+    stem.strip_prefix(FILE_PREFIX).unwrap_or(&stem).to_string()
 }
 
 fn folders(paths: &[PathBuf]) -> String {
@@ -197,9 +204,18 @@ mod tests {
         let found = |name: &str| find_in(name, &folders);
         assert_eq!(found("mobilenet_v2").unwrap(), own.join("imx500_network_mobilenet_v2.rpk"));
         assert_eq!(found("mi").unwrap(), own.join("mine.rpk"));
-        assert_eq!(found("pose").unwrap(), system.join("imx500_network_posenet.rpk"));
+        assert_eq!(found("imx500_network_pose").unwrap(), system.join("imx500_network_posenet.rpk"));
         let error = found("mobile").unwrap_err().to_string();
-        assert_eq!(error, "mobile may be mobilenet_v2, mobilenet_v2_b; say which");
+        assert_eq!(error, "`mobile` may be mobilenet_v2, mobilenet_v2_b, mobilevit_xs; say which");
+        assert!(found("").unwrap_err().to_string().starts_with("`` may be "));
+        // A whole name is never taken for the beginning of another, wherever both are; the first folder's file has it.
+        for name in ["imx500_network_posenet_mine.rpk", "imx500_network_posenet.rpk"] {
+            assert_eq!(found("posenet").unwrap(), system.join("imx500_network_posenet.rpk"));
+            fs::write(own.join(name), b"").unwrap();
+        }
+        assert_eq!(found("posenet").unwrap(), own.join("imx500_network_posenet.rpk"));
+        let names: Vec<_> = installed_in(&folders).iter().map(|path| name_of(path)).collect();
+        assert_eq!(names, ["mobilenet_v2", "mobilenet_v2_b", "posenet", "posenet_mine", "mine", "mobilevit_xs"]);
         let error = found("notes").unwrap_err().to_string();
         assert!(error.contains("no network notes") && error.ends_with("or give a FILE.rpk"), "{error}");
     }
@@ -217,6 +233,8 @@ mod tests {
         fs::write(&path, b"PK").unwrap();
         let error = Network::open(&path).unwrap_err().to_string();
         assert!(error.contains("broken.rpk: ") && error.contains("no IMX500 network package"), "{error}");
+        let error = Network::open("/dev/zero").unwrap_err().to_string();
+        assert!(error.contains("/dev/zero: more than "), "{error}");
         let error = Network::open(folder.path().join("absent.rpk")).unwrap_err().to_string();
         assert!(error.contains("absent.rpk: "), "{error}");
     }

@@ -43,7 +43,8 @@ use crate::slot::Slot;
 use crate::source::metadata::MetadataReader;
 use crate::source::v4l2::{Counter, refused};
 use crate::source::{
-    CameraOptions, Filled, PictureSource, RawMetadata, Remarks, Source, SourceError, SourceInfo, StartProgress, bounded,
+    CameraOptions, Filled, PictureSource, RawMetadata, Remarks, Source, SourceError, SourceInfo, StartProgress,
+    bounded, results_are_slow,
 };
 use crate::sys::v4l2::wait_for;
 use crate::time::{Clock, ClockPair, Span};
@@ -111,7 +112,7 @@ impl Imx500Source {
         }
         let shows = shown(camera, network.as_ref())?;
         let size = options.size.unwrap_or(SIZES[0]);
-        if shows == PictureSource::Bayer && !SIZES.contains(&size) {
+        if !SIZES.contains(&size) {
             return Err(unavailable(format!(
                 "the IMX500 gives pictures of 1014x760, 507x380 or 640x480, not of {}x{}",
                 size.0, size.1
@@ -127,13 +128,7 @@ impl Imx500Source {
         let wanted = wanted(camera, network.as_ref(), vblank, fixed, white)?;
         let buffer_bytes = wanted.network.as_ref().map_or(REGISTER_BYTES_MAX, |(_, bytes)| *bytes);
         let layout = Layout { width: BINNED.width, strided: found.pipeline.receiver.is_strided() };
-        let mut info = SourceInfo::new(&format!("imx500:{number}"));
-        (info.live, info.watched, info.frame_rate) = (true, true, BINNED.rate(vblank));
-        if let Some(network) = &network {
-            info.network = bounded(network.name());
-            info.labels = network.labels().clone();
-            info.side_bytes_max = network.side_bytes();
-        }
+        let mut info = described(number, BINNED.rate(vblank), network.as_ref());
         let keep = camera.raw_metadata.map(|kept| match kept {
             RawMetadata::Results => Form::Results,
             RawMetadata::Full => Form::Full,
@@ -176,6 +171,19 @@ impl Imx500Source {
     pub fn found(&self) -> &Found {
         &self.found
     }
+}
+
+/// What is known of the camera without its picture; a recording needs the network's part to make results again.
+fn described(number: u32, frame_rate: (u32, u32), network: Option<&Network>) -> SourceInfo {
+    let mut info = SourceInfo::new(&format!("imx500:{number}"));
+    (info.live, info.watched, info.frame_rate) = (true, true, frame_rate);
+    if let Some(network) = network {
+        info.network = bounded(network.name());
+        info.post = bounded(network.post_name().unwrap_or(""));
+        info.labels = network.labels().clone();
+        info.side_bytes_max = network.side_bytes();
+    }
+    info
 }
 
 fn developed(raw: RawFormat, size: (u32, u32), loops: &Loops) -> Result<PictureInfo, SourceError> {
@@ -398,15 +406,7 @@ impl Source for Imx500Source {
 
     /// Frames that come much faster than results can.
     fn advice(&self) -> Option<String> {
-        let per_second = |(frames, seconds): (u32, u32)| f64::from(frames) / f64::from(seconds.max(1));
-        let (fps, dps) = (per_second(self.info.frame_rate), per_second(self.network_rate?));
-        (fps - dps > 5.0).then(|| {
-            format!(
-                "{}: {fps:.1} frames a second, but the network gives {dps:.1} results a second: most frames repeat the \
-                 result before them; --fps {dps:.0} saves memory and disk",
-                self.info.name
-            )
-        })
+        results_are_slow(&self.info, self.network_rate?)
     }
 
     fn progress(&mut self) -> Option<StartProgress> {

@@ -101,6 +101,19 @@ impl SourceInfo {
     }
 }
 
+/// Advice when frames of `info` come more than 5 a second faster than results of a network with `network_rate`.
+fn results_are_slow(info: &SourceInfo, network_rate: (u32, u32)) -> Option<String> {
+    let per_second = |(frames, seconds): (u32, u32)| f64::from(frames) / f64::from(seconds.max(1));
+    let (fps, dps) = (per_second(info.frame_rate), per_second(network_rate));
+    (fps - dps > 5.0).then(|| {
+        format!(
+            "{}: {fps:.1} frames a second, but the network gives {dps:.1} results a second: most frames repeat the result \
+             before them; --fps {dps:.0} saves memory and disk",
+            info.name
+        )
+    })
+}
+
 /// `text`, cut at a character boundary to what a bounded string holds.
 pub fn bounded<const N: usize>(text: &str) -> heapless::String<N> {
     let mut end = text.len().min(N);

@@ -28,9 +28,8 @@ fn a_camera_that_is_not_there_is_told_with_what_is_missing() {
     assert!(told.contains("/dev/media0: permission denied") && !told.contains("ribbon"), "{told}");
 }
 
-#[test]
-fn every_refusal_at_the_start_has_its_remedy() {
-    let found = Found {
+fn found() -> Found {
+    Found {
         media: "/dev/media0".into(),
         pipeline: crate::media::Pipeline {
             receiver: crate::media::Receiver::Unicam,
@@ -44,7 +43,31 @@ fn every_refusal_at_the_start_has_its_remedy() {
         bridge: None,
         image: "/dev/video0".into(),
         metadata: "/dev/video1".into(),
-    };
+    }
+}
+
+#[test]
+fn a_size_that_the_camera_has_not_is_refused_whatever_frames_show() {
+    for picture in [PictureSource::Bayer, PictureSource::None] {
+        let camera = CameraOptions { picture: Some(picture), ..CameraOptions::default() };
+        let options = Imx500Options { size: Some((640, 360)), camera, ..Imx500Options::default() };
+        let refused = Imx500Source::with(0, found(), None, &options).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("1014x760, 507x380 or 640x480, not of 640x360"), "{refused}");
+    }
+}
+
+#[test]
+fn a_recording_hears_the_networks_post_processing_and_labels() {
+    let network = crate::source::virtual_scene::built_in_network();
+    let info = described(1, (30, 1), Some(&network));
+    assert_eq!((info.name.as_str(), info.network.as_str(), info.post.as_str()), ("imx500:1", "virtual", "od_bscn"));
+    assert_eq!(info.labels, *network.labels());
+    assert_eq!(described(0, (30, 1), None).post, "");
+}
+
+#[test]
+fn every_refusal_at_the_start_has_its_remedy() {
+    let found = found();
     let fixed = Fixed::default();
     let mut wanted = wanted(&CameraOptions::default(), None, 1119, fixed, WhiteBalance::default()).unwrap();
     wanted.network = Some(("my.rpk".into(), 10_144));

@@ -16,7 +16,9 @@ use crate::labels::Labels;
 use crate::ledger::{Cause, Loss};
 use crate::slot::Slot;
 use crate::source::metadata::{MetadataReader, Part};
-use crate::source::{CameraOptions, Filled, PictureSource, RawMetadata, Source, SourceError, SourceInfo, bounded};
+use crate::source::{
+    CameraOptions, Filled, PictureSource, RawMetadata, Source, SourceError, SourceInfo, bounded, results_are_slow,
+};
 use crate::time::{ClockPair, Span, Timestamp};
 
 /// What the sensor is like, besides the scene.
@@ -297,6 +299,10 @@ impl Source for VirtualSensor {
             }
         }
         Ok(self.deliver(n, at, slot))
+    }
+
+    fn advice(&self) -> Option<String> {
+        results_are_slow(&self.scene.info, self.reader.network()?.intrinsics().inference_rate?)
     }
 
     fn deploy(&mut self, network: Network) -> Result<(), SourceError> {

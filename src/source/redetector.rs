@@ -4,12 +4,14 @@
 //! labels in its session. A package or options say more, or otherwise.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::metadata::{MetadataReader, Part};
 use super::{CameraOptions, Filled, Remarks, Source, SourceError, SourceInfo, bounded};
 use crate::imx500::{Kept, Layout, Network, Parser};
 use crate::ledger::{Cause, Loss};
-use crate::recording::Reader;
+use crate::recording::{OpenError, Reader};
 use crate::slot::{Slot, TooBig};
 use crate::time::{ClockPair, Span};
 
@@ -80,6 +82,8 @@ pub struct Redetecting<S> {
     info: SourceInfo,
     redetector: Redetector,
     section: Vec<u8>,
+    /// Frames whose bytes could not be read, for whoever tells people.
+    broken: Arc<AtomicU64>,
 }
 
 impl<S: Source> Redetecting<S> {
@@ -93,7 +97,7 @@ impl<S: Source> Redetecting<S> {
             info.labels = network.labels().clone();
         }
         let section = Vec::with_capacity(info.sensor_bytes_max);
-        Self { source, info, redetector, section }
+        Self { source, info, redetector, section, broken: Arc::default() }
     }
 }
 
@@ -119,7 +123,10 @@ impl<S: Source> Source for Redetecting<S> {
         let read = self.redetector.read(&self.section, slot);
         slot.meta = meta;
         Ok(match read {
-            Ok(_) => Filled::Frame,
+            Ok(redetected) => {
+                self.broken.fetch_add(u64::from(redetected == Redetected::Broken), Ordering::Relaxed);
+                Filled::Frame
+            }
             Err(_) => Filled::Lost(Loss::one(Cause::TooBig, slot.meta.sequence, slot.meta.captured_at)),
         })
     }
@@ -129,7 +136,15 @@ impl<S: Source> Source for Redetecting<S> {
     }
 
     fn remarks(&mut self) -> Option<Remarks> {
-        self.source.remarks()
+        let (broken, network) = (Arc::clone(&self.broken), self.info.network.clone());
+        let mut told = 0;
+        let mut unread = std::iter::from_fn(move || {
+            let new = broken.load(Ordering::Relaxed) - told;
+            told += new;
+            (new > 0).then(|| format!("raw metadata of {new} frames cannot be read with network {network}"))
+        });
+        let mut others = self.source.remarks();
+        Some(Box::new(std::iter::from_fn(move || others.as_mut().and_then(Iterator::next).or_else(|| unread.next()))))
     }
 }
 
@@ -148,7 +163,11 @@ fn network_of(path: &Path, options: &CameraOptions) -> Result<Network, SourceErr
         let network = Network::open_named(network).map_err(|error| unavailable(error.to_string()))?;
         return with_post(options.equip(network)?);
     }
-    let mut reader = Reader::open(path).map_err(|error| unavailable(format!("{name}: {error}")))?;
+    let mut reader = Reader::open(path).map_err(|error| match error {
+        // The system's own answers name the file already.
+        OpenError::Io { .. } => unavailable(error.to_string()),
+        _ => unavailable(format!("{name}: {error}")),
+    })?;
     let params = params_of(&mut reader, u64::MAX).ok_or_else(|| {
         unavailable(format!("{name} has no raw metadata of an IMX500; record with --raw-metadata to have it"))
     })?;

@@ -235,7 +235,9 @@ fn a_recording_with_raw_metadata_is_a_camera() {
     done(folder, "record --clock manual --source raw.kinora --out plain.kinora -q");
     done(folder, "diff raw.kinora plain.kinora -q");
     done(folder, "record --clock manual --source virtual:seed=1,size=64x48 --frames 3 --out scene.kinora -q");
-    done(folder, "record --clock manual --source scene.kinora --threshold 0.9 --out same.kinora -q");
+    let line = "record --clock manual --source scene.kinora --threshold 0.9 --top 3 --out same.kinora";
+    let (code, _, messages) = run(folder, line);
+    assert!(code == 0 && messages.contains("--threshold, --top change nothing"), "{messages}");
     done(folder, "diff scene.kinora same.kinora -q");
     let (code, _, messages) =
         run(folder, "record --clock manual --source scene.kinora --raw-metadata --out none.kinora");
@@ -264,6 +266,9 @@ fn what_cannot_be_redetected_says_why_and_what_to_do() {
         let (code, text, messages) = run(folder, "redetect raw.kinora --network ssd -o ssd.kinora --json");
         let told: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((code, told["broken"].as_u64(), told["results"].as_u64()), (3, Some(40), Some(0)), "{messages}");
+        let (code, _, messages) =
+            run(folder, "record --clock manual --source raw.kinora --network ssd --out live.kinora");
+        assert!(code == 3 && messages.contains("cannot be read with network ssd"), "{messages}");
     }
 }
 
@@ -347,6 +352,32 @@ fn words_that_mean_nothing_to_the_sensor_are_refused() {
         let (code, _, messages) = run(folder.path(), line);
         assert!(code == 2 && messages.contains(word), "{line}: {messages}");
     }
+}
+
+#[test]
+fn the_networks_rate_is_the_default_and_a_faster_one_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    if common::shared("imx500/networks").is_none() {
+        return;
+    }
+    for (rate, frame_rate, is_warned) in
+        [("", [26, 1], false), (" --fps 31", [31, 1], false), (" --fps 32", [32, 1], true), (",fps=30", [30, 1], false)]
+    {
+        let out = format!("{}.kinora", frame_rate[0]);
+        let line = format!("record --clock manual --source virtual:imx500,frames=3{rate} --network ssd --out {out}");
+        let (code, _, messages) = run(folder.path(), &line);
+        assert_eq!((code, messages.contains("26.0 results a second")), (0, is_warned), "{line}: {messages}");
+        let info: Value = serde_json::from_str(&done(folder.path(), &format!("info {out} --json"))).unwrap();
+        assert_eq!(info["frame_rate"], serde_json::json!(frame_rate));
+    }
+}
+
+#[test]
+fn optics_that_the_virtual_sensor_has_not_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "record --clock manual --source virtual:imx500,frames=3 --hflip --gain 2 --threshold 0.5 --out a.kinora";
+    let (code, _, messages) = run(folder.path(), line);
+    assert!(code == 0 && messages.contains(": --hflip, --gain change nothing"), "{messages}");
 }
 
 /// A post-processing of one's own: how many boxes a detector says it found, as a class of that number.

@@ -33,7 +33,13 @@ pub fn open_telling(choice: &SourceChoice) -> Result<(Capture, Told), Failure> {
         ..SourceOptions::default()
     };
     let mut opened = choice.named.open(&options)?;
-    let (remarks, advice, progress) = (opened.remarks(), opened.advice(), opened.progress());
+    let (remarks, progress) = (opened.remarks(), opened.progress());
+    let unheeded = choice.named.unheeded(&options, opened.describe());
+    let unheeded = (!unheeded.is_empty()).then(|| {
+        let (name, unheeded) = (&opened.describe().name, unheeded.join(", "));
+        format!("{name}: {unheeded} change nothing here; an IMX500 or a recording of its raw metadata knows them")
+    });
+    let advice = unheeded.into_iter().chain(opened.advice()).collect();
     let told = Told { remarks, count: 0, advice, progress };
     Ok((Capture::new(opened), told))
 }
@@ -42,7 +48,7 @@ pub fn open_telling(choice: &SourceChoice) -> Result<(Capture, Told), Failure> {
 pub struct Told {
     remarks: Option<Remarks>,
     count: usize,
-    advice: Option<String>,
+    advice: Vec<String>,
     progress: Option<StartProgress>,
 }
 
@@ -54,7 +60,7 @@ impl Told {
 
     /// Hands on what turned up since the last call.
     pub fn say(&mut self, mut say: impl FnMut(String)) {
-        if let Some(advice) = self.advice.take() {
+        for advice in self.advice.drain(..) {
             say(advice);
         }
         for remark in self.remarks.iter_mut().flatten() {

@@ -14,7 +14,7 @@ use crate::results::ResultKind;
 use crate::source::faults::{FaultOptions, Faults};
 use crate::source::redetector::{Redetecting, Redetector, has_raw_metadata};
 use crate::source::virtual_scene::{SensorOptions, VirtualOptions, VirtualScene, VirtualSensor, built_in_network};
-use crate::source::{CameraOptions, Source, SourceError};
+use crate::source::{CameraOptions, Source, SourceError, SourceInfo};
 
 /// What a source string names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl VirtualWords {
 
     /// Opens the scene, or the sensor that sees it.
     fn open(&self, common: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-        let (name, scene, camera) = (self.to_string(), self.options(common)?, &common.camera);
+        let (name, mut scene, camera) = (self.to_string(), self.options(common)?, &common.camera);
         if !self.is_sensor_with(common) {
             return Ok(Box::new(VirtualScene::new(&name, scene)?));
         }
@@ -176,9 +176,19 @@ impl VirtualWords {
             }
             None => built_in_network(),
         };
+        // As a camera: nobody said otherwise.
+        let is_said = common.frame_rate.is_some() || self.0.iter().any(|(key, _)| key == "fps");
+        if let Some(rate) = network.intrinsics().inference_rate.filter(|_| !is_said) {
+            scene.frame_rate = rate;
+        }
         Ok(Box::new(VirtualSensor::new(&name, scene, sensor, camera, camera.equip(network)?)?))
     }
 }
+
+/// What a recording with raw metadata makes its results with.
+const RESULT_OPTIONS: [&str; 5] = ["--network", "--post", "--threshold", "--top", "--labels"];
+/// What the virtual sensor has no optics for.
+const OPTICAL_OPTIONS: [&str; 5] = ["--hflip", "--vflip", "--exposure", "--gain", "--awb"];
 
 /// The word that makes the virtual camera an IMX500.
 const SENSOR_WORD: &str = "imx500";
@@ -256,6 +266,23 @@ fn kind(text: &str) -> Option<Option<ResultKind>> {
 }
 
 impl SourceChoice {
+    /// The options for an IMX500 that were given, but change nothing in this source, which was opened as `info`; by their
+    /// names on the command line. What is kept of raw metadata is not among them: see `info.sensor_bytes_max`.
+    pub fn unheeded(&self, options: &SourceOptions, info: &SourceInfo) -> Vec<&'static str> {
+        let given = options.camera.given();
+        match self {
+            Self::Imx500(_) => Vec::new(),
+            Self::Auto if info.name.starts_with("imx500") => Vec::new(),
+            Self::Virtual(words) if words.is_sensor_with(options) => {
+                given.into_iter().filter(|name| OPTICAL_OPTIONS.contains(name)).collect()
+            }
+            Self::File(_) if info.sensor_bytes_max > 0 => {
+                given.into_iter().filter(|name| !RESULT_OPTIONS.contains(name)).collect()
+            }
+            _ => given,
+        }
+    }
+
     /// Opens the source, without starting it.
     ///
     /// # Errors

@@ -46,6 +46,25 @@ impl CameraOptions {
         said || self.threshold.is_some() || self.top.is_some()
     }
 
+    /// What is given of them, by its name on the command line, without what is kept of raw metadata.
+    pub fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("--network", self.network.is_some()),
+            ("--picture", self.picture.is_some()),
+            ("--post", self.post.is_some()),
+            ("--threshold", self.threshold.is_some()),
+            ("--top", self.top.is_some()),
+            ("--inference-window", self.inference_window.is_some()),
+            ("--hflip", self.hflip),
+            ("--vflip", self.vflip),
+            ("--exposure", self.exposure.is_some()),
+            ("--gain", self.gain.is_some()),
+            ("--awb", self.white_balance.is_some()),
+            ("--labels", self.labels.is_some()),
+        ];
+        all.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
+    }
+
     /// Gives a network the post-processing, its settings and labels of these options, over those of its package.
     ///
     /// # Errors

@@ -143,7 +143,8 @@ pub struct CameraArgs {
     /// Keep at most so many results of a frame: classes, boxes or persons
     #[arg(long, value_name = "N")]
     pub top: Option<String>,
-    /// The part of the sensor that the network sees, in pixels of 4056x3040 [default: all]
+    /// The part of the sensor that the network sees, in pixels of 4056x3040; 0,0,0,0 is all [default: all, or the shape
+    /// that the network's package asks for]
     #[arg(long, value_name = "L,T,W,H")]
     pub inference_window: Option<String>,
     /// Mirror the picture left to right

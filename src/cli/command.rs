@@ -271,7 +271,7 @@ fn camera(settings: &Settings) -> Result<CameraOptions, String> {
         hflip: settings.is_on("hflip")?,
         vflip: settings.is_on("vflip")?,
         exposure: settings.get("exposure", |text| unless_auto(text, positive_span))?.flatten(),
-        gain: settings.get("gain", |text| unless_auto(text, |text| positive(text, 22.27)))?.flatten(),
+        gain: settings.get("gain", |text| unless_auto(text, |text| positive(text, 22.26)))?.flatten(),
         white_balance: settings.get("awb", |text| unless_auto(text, white_balance))?.flatten(),
         labels: settings.get("labels", |text| Ok(PathBuf::from(text)))?,
         raw_metadata: settings.get("raw-metadata", |text| {
@@ -290,17 +290,22 @@ const FULL_RESOLUTION: (u32, u32) = (4056, 3040);
 
 fn inference_window(text: &str) -> Result<[u32; 4], String> {
     let wrong = || {
-        format!("`{text}` is not a part of the sensor; write LEFT,TOP,WIDTH,HEIGHT in pixels of 4056x3040, all numbers")
+        format!(
+            "`{text}` is not a part of the sensor; write LEFT,TOP,WIDTH,HEIGHT in pixels of 4056x3040, or 0,0,0,0 for all"
+        )
     };
     let mut numbers = text.split(',').map(|number| number.trim().parse::<u32>().map_err(|_| wrong()));
     let mut next = || numbers.next().unwrap_or_else(|| Err(wrong()));
     let [left, top, width, height] = [next()?, next()?, next()?, next()?];
     let fits = |from: u32, size: u32, whole: u32| size > 0 && from.checked_add(size).is_some_and(|end| end <= whole);
     let (whole_width, whole_height) = FULL_RESOLUTION;
-    if numbers.next().is_some() || !fits(left, width, whole_width) || !fits(top, height, whole_height) {
+    let window = [left, top, width, height];
+    // The sensor's own word for all of it.
+    let is_all = window == [0; 4];
+    if numbers.next().is_some() || !(is_all || fits(left, width, whole_width) && fits(top, height, whole_height)) {
         return Err(wrong());
     }
-    Ok([left, top, width, height])
+    Ok(window)
 }
 
 fn unless_auto<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
@@ -698,6 +703,15 @@ mod tests {
     }
 
     #[test]
+    fn a_window_of_zeros_is_the_whole_sensor() {
+        for (text, window) in [("0,0,0,0", [0; 4]), ("8,16,4048,3024", [8, 16, 4048, 3024])] {
+            let line = format!("kinora record --inference-window {text}");
+            let Ok(Command::Record(record)) = check(&line) else { panic!("{line}") };
+            assert_eq!(record.source.camera.inference_window, Some(window));
+        }
+    }
+
+    #[test]
     fn the_name_of_the_target_decides_what_it_is() {
         assert_eq!(target("a.kinora"), Target::Recording("a.kinora".into()));
         assert_eq!(target("a.json"), Target::Modlib(Place::File("a.json".into())));
@@ -723,6 +737,8 @@ mod tests {
             ("kinora record --top 0", "--top"),
             ("kinora record --inference-window 0,0,4056,3041", "--inference-window"),
             ("kinora record --inference-window 0,0,10", "--inference-window"),
+            ("kinora record --inference-window 1,0,0,0", "--inference-window"),
+            ("kinora record --gain 22.27", "22.26"),
             ("kinora record --exposure 0s", "--exposure"),
             ("kinora record --gain 0", "--gain"),
             ("kinora record --awb 2", "--awb"),

@@ -32,7 +32,14 @@ pub struct Decode {
 pub fn run(decode: &Decode, manner: Manner) -> Result<End, Failure> {
     let named = |error| Failure::io(decode.file.display().to_string())(error);
     let mut file = File::open(&decode.file).map_err(named)?;
-    let file_bytes = file.metadata().map_err(named)?.len();
+    let about = file.metadata().map_err(named)?;
+    if !about.is_file() && !about.is_dir() {
+        let name = decode.file.display();
+        return Err(Failure::Failed(format!(
+            "{name} is no ordinary file, so its buffers cannot be counted; save it first"
+        )));
+    }
+    let file_bytes = about.len();
     let network = decode.network.as_deref().map(Network::open_named).transpose();
     let network = network.map_err(|error| Failure::Failed(error.to_string()))?;
     let size = buffer_size(decode, network.as_ref(), &mut file, file_bytes)?;
@@ -50,11 +57,12 @@ pub fn run(decode: &Decode, manner: Manner) -> Result<End, Failure> {
     if manner.json {
         results.bytes(head(decode, size, count).as_bytes())?;
     }
-    let (mut buffer, mut damaged) = (vec![0; size as usize], 0);
+    let (mut buffer, mut damaged, mut whole) = (vec![0; size as usize], 0, Sha256::new());
     for n in 0..count {
         // Read one by one: a file may be larger than the memory.
         File::read_exact(&mut file, &mut buffer).map_err(named)?;
         let frame = reader.frame(&buffer, n * size);
+        whole.update(&buffer);
         damaged += u64::from(frame["errors"].as_array().is_some_and(|errors| !errors.is_empty()));
         if manner.json {
             results.bytes(if n == 0 { b"" } else { b"," })?;
@@ -64,7 +72,7 @@ pub fn run(decode: &Decode, manner: Manner) -> Result<End, Failure> {
         }
     }
     if manner.json {
-        results.bytes(b"]}\n")?;
+        results.bytes(format!("],\"sha256\":\"{}\"}}\n", hex(&whole.finalize())).as_bytes())?;
     }
     results.flush()?;
     if damaged > 0 {

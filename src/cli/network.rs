@@ -224,9 +224,13 @@ fn print(network: &Network, results: &mut Results) -> Result<(), Failure> {
         (None, Some(why)) => results.line(format_args!("  post        none: {why}"))?,
         (None, None) => results.line("  post        none")?,
     }
-    let names: Vec<&str> = json.labels.iter().copied().take(5).collect();
-    let more = if json.labels.len() > names.len() { ", …" } else { "" };
-    results.line(format_args!("  labels      {}: {}{more}", json.labels.len(), names.join(", ")))?;
+    // Quoted: names of ImageNet have commas of their own.
+    let names: Vec<String> = json.labels.iter().take(5).map(|name| format!("\"{name}\"")).collect();
+    match (json.labels.len(), names.join(", ")) {
+        (0, _) => results.line("  labels      none")?,
+        (count, names) if count > 5 => results.line(format_args!("  labels      {count}: {names}, …"))?,
+        (count, names) => results.line(format_args!("  labels      {count}: {names}"))?,
+    }
     let i = &json.input;
     let (sign, bytes) = (if i.signed { 'i' } else { 'u' }, show_bytes(i.bytes as u64));
     results.line(format_args!(

@@ -237,7 +237,7 @@ fn a_recording_with_raw_metadata_is_a_camera() {
     done(folder, "record --clock manual --source virtual:seed=1,size=64x48 --frames 3 --out scene.kinora -q");
     let line = "record --clock manual --source scene.kinora --threshold 0.9 --top 3 --out same.kinora";
     let (code, _, messages) = run(folder, line);
-    assert!(code == 0 && messages.contains("--threshold, --top change nothing"), "{messages}");
+    assert!(code == 0 && messages.contains("does not heed --threshold, --top: "), "{messages}");
     done(folder, "diff scene.kinora same.kinora -q");
     let (code, _, messages) =
         run(folder, "record --clock manual --source scene.kinora --raw-metadata --out none.kinora");
@@ -373,11 +373,26 @@ fn the_networks_rate_is_the_default_and_a_faster_one_is_warned_of() {
 }
 
 #[test]
+fn a_network_of_which_nothing_is_made_is_told_unless_its_bytes_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    if common::shared("imx500/networks").is_none() {
+        return;
+    }
+    for (more, is_told) in [("", true), (" --post none", false), (" --raw-metadata", false)] {
+        let out = format!("{}.kinora", more.len());
+        let line =
+            format!("record --clock manual --source virtual:frames=2 --network inputtensoronly{more} --out {out}");
+        let (code, _, messages) = run(folder.path(), &line);
+        assert_eq!((code, messages.contains("frames have no results: ")), (0, is_told), "{line}: {messages}");
+    }
+}
+
+#[test]
 fn optics_that_the_virtual_sensor_has_not_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let line = "record --clock manual --source virtual:imx500,frames=3 --hflip --gain 2 --threshold 0.5 --out a.kinora";
     let (code, _, messages) = run(folder.path(), line);
-    assert!(code == 0 && messages.contains(": --hflip, --gain change nothing"), "{messages}");
+    assert!(code == 0 && messages.contains("does not heed --hflip, --gain: "), "{messages}");
 }
 
 /// A post-processing of one's own: how many boxes a detector says it found, as a class of that number.

@@ -37,7 +37,7 @@ pub fn open_telling(choice: &SourceChoice) -> Result<(Capture, Told), Failure> {
     let unheeded = choice.named.unheeded(&options, opened.describe());
     let unheeded = (!unheeded.is_empty()).then(|| {
         let (name, unheeded) = (&opened.describe().name, unheeded.join(", "));
-        format!("{name}: {unheeded} change nothing here; an IMX500 or a recording of its raw metadata knows them")
+        format!("{name} does not heed {unheeded}: they are for a live IMX500, those of results also for recordings with raw metadata")
     });
     let advice = unheeded.into_iter().chain(opened.advice()).collect();
     let told = Told { remarks, count: 0, advice, progress };
@@ -153,7 +153,7 @@ mod tests {
             let look = looks.fetch_add(1, Ordering::SeqCst);
             (look < 3).then(|| format!("upload {look}"))
         });
-        let mut told = Told { remarks: None, count: 0, advice: None, progress: Some(progress) };
+        let mut told = Told { remarks: None, count: 0, advice: Vec::new(), progress: Some(progress) };
         let mut lines = Vec::new();
         let manner = Manner { json: false, quiet: true, colour: false };
         let ended = stop_telling(

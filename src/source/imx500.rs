@@ -44,7 +44,7 @@ use crate::source::metadata::MetadataReader;
 use crate::source::v4l2::{Counter, refused};
 use crate::source::{
     CameraOptions, Filled, PictureSource, RawMetadata, Remarks, Source, SourceError, SourceInfo, StartProgress,
-    bounded, results_are_slow,
+    advice_on, bounded,
 };
 use crate::sys::v4l2::wait_for;
 use crate::time::{Clock, ClockPair, Span};
@@ -75,7 +75,6 @@ pub struct Imx500Source {
     loops: Loops,
     shows: PictureSource,
     size: (u32, u32),
-    network_rate: Option<(u32, u32)>,
     told: Arc<Told>,
     stream: Option<Stream>,
 }
@@ -150,21 +149,7 @@ impl Imx500Source {
         };
         let told = Arc::new(Told::default());
         let options = options.clone();
-        Ok(Self {
-            number,
-            options,
-            found,
-            info,
-            wanted,
-            reader,
-            raw,
-            loops,
-            shows,
-            size,
-            network_rate,
-            told,
-            stream: None,
-        })
+        Ok(Self { number, options, found, info, wanted, reader, raw, loops, shows, size, told, stream: None })
     }
 
     /// The camera's name and nodes.
@@ -404,9 +389,9 @@ impl Source for Imx500Source {
         Ok(())
     }
 
-    /// Frames that come much faster than results can.
+    /// Frames that come much faster than results can, or without any.
     fn advice(&self) -> Option<String> {
-        results_are_slow(&self.info, self.network_rate?)
+        advice_on(&self.info, self.reader.network()?)
     }
 
     fn progress(&mut self) -> Option<StartProgress> {

@@ -101,10 +101,16 @@ impl SourceInfo {
     }
 }
 
-/// Advice when frames of `info` come more than 5 a second faster than results of a network with `network_rate`.
-fn results_are_slow(info: &SourceInfo, network_rate: (u32, u32)) -> Option<String> {
+/// Advice when nothing is made of what `network` says, or frames of `info` come more than 5 a second faster than its results.
+fn advice_on(info: &SourceInfo, network: &Network) -> Option<String> {
+    if let Some(why) = network.no_post().filter(|_| info.sensor_bytes_max == 0) {
+        return Some(format!(
+            "{}: frames have no results: {why} with --post, or keep the sensor's bytes with --raw-metadata",
+            info.name
+        ));
+    }
     let per_second = |(frames, seconds): (u32, u32)| f64::from(frames) / f64::from(seconds.max(1));
-    let (fps, dps) = (per_second(info.frame_rate), per_second(network_rate));
+    let (fps, dps) = (per_second(info.frame_rate), per_second(network.intrinsics().inference_rate?));
     (fps - dps > 5.0).then(|| {
         format!(
             "{}: {fps:.1} frames a second, but the network gives {dps:.1} results a second: most frames repeat the result \

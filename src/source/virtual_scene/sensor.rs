@@ -17,7 +17,7 @@ use crate::ledger::{Cause, Loss};
 use crate::slot::Slot;
 use crate::source::metadata::{MetadataReader, Part};
 use crate::source::{
-    CameraOptions, Filled, PictureSource, RawMetadata, Source, SourceError, SourceInfo, bounded, results_are_slow,
+    CameraOptions, Filled, PictureSource, RawMetadata, Source, SourceError, SourceInfo, advice_on, bounded,
 };
 use crate::time::{ClockPair, Span, Timestamp};
 
@@ -302,7 +302,7 @@ impl Source for VirtualSensor {
     }
 
     fn advice(&self) -> Option<String> {
-        results_are_slow(&self.scene.info, self.reader.network()?.intrinsics().inference_rate?)
+        advice_on(&self.scene.info, self.reader.network()?)
     }
 
     fn deploy(&mut self, network: Network) -> Result<(), SourceError> {

@@ -234,7 +234,9 @@ impl Stream {
     fn note(&mut self, seen: &Seen, told: &Told) -> Result<(), SourceError> {
         if let Some(registers) = &seen.registers {
             // Longer frames are counted in units that the registers do not show.
-            if self.rig.vblank + self.rig.raw.height <= 0xFFDC && registers.frame_length_lines > 0 {
+            if self.rig.vblank + self.rig.raw.height <= timing::PLAIN_FRAME_LINES_MAX
+                && registers.frame_length_lines > 0
+            {
                 let (clocks, lines) = (registers.line_length_clocks, registers.frame_length_lines);
                 self.frame_time = timing::frame_time(clocks.into(), lines.into());
             }

@@ -10,8 +10,9 @@
 use crate::time::Span;
 
 const PIXEL_CLOCK_HZ: u64 = 744_000_000;
-/// Longest frame, in lines: 0xFFDC, doubled up to 7 times.
-const FRAME_LINES_MAX: u64 = 128 * 0xFFDC;
+/// Longest frame that the register of its length shows; longer ones are this, doubled up to 7 times.
+pub const PLAIN_FRAME_LINES_MAX: u32 = 0xFFDC;
+const FRAME_LINES_MAX: u64 = 128 * PLAIN_FRAME_LINES_MAX as u64;
 /// Lines at the end of a frame that cannot be exposed.
 const EXPOSURE_MARGIN_LINES: u32 = 22;
 const EXPOSURE_LINES_MIN: u32 = 8;

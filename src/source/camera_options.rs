@@ -1,11 +1,14 @@
 //! What may be asked of an IMX500, live or simulated. `None` leaves it to the camera and the network's package.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use super::SourceError;
 use crate::imx500::Network;
 use crate::imx500::decode::{PostSettings, UnknownPost};
-use crate::labels::Labels;
+use crate::labels::{Labels, LabelsFull};
+use crate::limits::LABEL_TEXT_BYTES_MAX;
 use crate::time::Span;
 
 /// Wishes about the sensor, its network, and what is kept of both.
@@ -78,17 +81,31 @@ impl CameraOptions {
             network = network.post(post).map_err(|error| wrong(format!("--post {name}: {error}")))?;
         }
         if let Some(path) = &self.labels {
-            let text = std::fs::read_to_string(path);
-            let text = text.map_err(SourceError::io(format!("read the labels in {}", path.display())))?;
-            let mut labels = Labels::new();
-            for line in text.lines() {
-                let full = |_| wrong(format!("{}: more class names than a recording holds", path.display()));
-                labels.push(line.trim()).map_err(full)?;
-            }
-            network = network.with_labels(labels);
+            network = network.with_labels(labels_in(path)?);
         }
         Ok(network)
     }
+}
+
+/// Most bytes of a file of labels, room for blanks included. A device has no size, and may never end.
+const LABEL_FILE_BYTES_MAX: usize = 2 * LABEL_TEXT_BYTES_MAX;
+
+/// Class names, one on each line.
+fn labels_in(path: &Path) -> Result<Labels, SourceError> {
+    let full = |_| SourceError::Unavailable(format!("{}: {LabelsFull}", path.display()));
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LABEL_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text));
+    read.map_err(SourceError::io(format!("read the labels in {}", path.display())))?;
+    if text.len() > LABEL_FILE_BYTES_MAX {
+        return Err(full(LabelsFull));
+    }
+    let text = String::from_utf8(text);
+    let text = text.map_err(|_| SourceError::Unavailable(format!("{}: these labels are not UTF-8", path.display())))?;
+    let mut labels = Labels::new();
+    for line in text.lines() {
+        labels.push(line.trim()).map_err(full)?;
+    }
+    Ok(labels)
 }
 
 /// Where a frame's picture comes from.
@@ -118,4 +135,27 @@ pub enum RawMetadata {
     Results,
     /// The whole buffer.
     Full,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_the_lines_of_a_file_and_bad_ones_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.txt");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            labels_in(&path).map_err(|error| error.to_string())
+        };
+        assert!(read(b"cat \r\n\ndog").unwrap().iter().eq(["cat", "", "dog"]));
+        assert!(read(b"").unwrap().is_empty());
+        assert!(read(b"caf\xe9").unwrap_err().contains("not UTF-8"));
+        let many = "x\n".repeat(crate::limits::LABELS_MAX + 1);
+        assert!(read(many.as_bytes()).unwrap_err().contains("more than 1024 labels"));
+        assert!(read(&vec![b' '; LABEL_FILE_BYTES_MAX + 1]).unwrap_err().contains("more than 1024 labels"));
+        let endless = labels_in(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(endless.contains("/dev/zero: more than "), "{endless}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kinora::Span;
-use kinora::imx500::Layout;
+use kinora::imx500::{InferenceWindow, Layout};
 use kinora::playback::{Place as Position, Rate};
 use kinora::replay::operator::ReplayLimits;
 use kinora::replay::settings::{DefaultOutput, ReplayPacing, ReplaySettings};
@@ -285,9 +285,6 @@ fn top(text: &str) -> Result<usize, String> {
     units::number(text, 1, kinora::limits::ROWS_MAX as u64).map(|number| number as usize)
 }
 
-/// The full resolution of the sensor, which inference windows count in.
-const FULL_RESOLUTION: (u32, u32) = (4056, 3040);
-
 fn inference_window(text: &str) -> Result<[u32; 4], String> {
     let wrong = || {
         format!(
@@ -298,7 +295,7 @@ fn inference_window(text: &str) -> Result<[u32; 4], String> {
     let mut next = || numbers.next().unwrap_or_else(|| Err(wrong()));
     let [left, top, width, height] = [next()?, next()?, next()?, next()?];
     let fits = |from: u32, size: u32, whole: u32| size > 0 && from.checked_add(size).is_some_and(|end| end <= whole);
-    let (whole_width, whole_height) = FULL_RESOLUTION;
+    let (whole_width, whole_height) = InferenceWindow::FULL_SIZE;
     let window = [left, top, width, height];
     // The sensor's own word for all of it.
     let is_all = window == [0; 4];

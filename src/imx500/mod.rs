@@ -44,6 +44,8 @@ pub use kept::{Cut, Form, KEPT_HEADER_BYTES, Kept, kept_bytes_max};
 pub use network::{Dimension, InputTensor, NetworkDescription, OutputTensor};
 pub use package::{BadPackage, Normalisation, Package, PackageError, PlaneOrder};
 pub use parser::{Inference, Kpi, LockStep, Parser, Step};
+#[cfg(feature = "v4l2")]
+pub(crate) use registers::PIXEL_CLOCK_HZ;
 pub use registers::Registers;
 pub use stream::buffer_bytes;
 pub use tensor::{InputView, OutputView, TensorView};

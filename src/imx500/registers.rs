@@ -2,7 +2,8 @@
 
 use super::{Layout, Malformed, ParseError, region};
 
-const PIXEL_CLOCK_HZ: u64 = 744_000_000;
+/// What line lengths count in.
+pub(crate) const PIXEL_CLOCK_HZ: u64 = 744_000_000;
 
 /// Addresses that must be there: exposure, gain, frame length, line length (big-endian pairs), temperature.
 const WANTED: [u16; 9] = [0x0202, 0x0203, 0x0204, 0x0205, 0x0340, 0x0341, 0x0342, 0x0343, 0x013A];

@@ -2,9 +2,7 @@
 
 use crate::frame::Roi;
 
-/// Columns of the full picture, whatever the mode.
 const FULL_WIDTH: u32 = 4056;
-/// Rows of the full picture.
 const FULL_HEIGHT: u32 = 3040;
 /// Largest value of each number of the control: 4056 becomes 4032 before the driver sees it.
 const CONTROL_MAX: u32 = 4032;
@@ -25,6 +23,9 @@ pub struct InferenceWindow {
 }
 
 impl InferenceWindow {
+    /// Columns and rows of the full picture, whatever the mode.
+    pub const FULL_SIZE: (u32, u32) = (FULL_WIDTH, FULL_HEIGHT);
+
     /// The whole sensor. The only way to ask for its last 24 columns: see [`as_set`](Self::as_set).
     pub const FULL: Self = Self { left: 0, top: 0, width: 0, height: 0 };
 

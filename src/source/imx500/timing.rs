@@ -7,9 +7,9 @@
 //!
 //! Source: `imx500.c` of the Raspberry Pi's kernel.
 
+use crate::imx500::PIXEL_CLOCK_HZ;
 use crate::time::Span;
 
-const PIXEL_CLOCK_HZ: u64 = 744_000_000;
 /// Longest frame that the register of its length shows; longer ones are this, doubled up to 7 times.
 pub const PLAIN_FRAME_LINES_MAX: u32 = 0xFFDC;
 const FRAME_LINES_MAX: u64 = 128 * PLAIN_FRAME_LINES_MAX as u64;

@@ -122,7 +122,7 @@ pub fn find(name: &str) -> Result<PathBuf, NetworkError> {
 pub fn search_folders() -> Vec<PathBuf> {
     let named = env::var_os("KINORA_NETWORKS").unwrap_or_default();
     let own = env::split_paths(&named).filter(|folder| !folder.as_os_str().is_empty());
-    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".modlib/zoo"));
+    let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".modlib/zoo"));
     own.chain([PathBuf::from(SYSTEM_FOLDER)]).chain(home).collect()
 }
 

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::metadata::{MetadataReader, Part};
 use super::{CameraOptions, Filled, Remarks, Source, SourceError, SourceInfo, bounded};
@@ -82,8 +82,8 @@ pub struct Redetecting<S> {
     info: SourceInfo,
     redetector: Redetector,
     section: Vec<u8>,
-    /// Frames whose bytes could not be read, for whoever tells people.
-    broken: Arc<AtomicU64>,
+    /// Bytes of a frame could not be read; for whoever tells people.
+    broken: Arc<AtomicBool>,
 }
 
 impl<S: Source> Redetecting<S> {
@@ -124,7 +124,9 @@ impl<S: Source> Source for Redetecting<S> {
         slot.meta = meta;
         Ok(match read {
             Ok(redetected) => {
-                self.broken.fetch_add(u64::from(redetected == Redetected::Broken), Ordering::Relaxed);
+                if redetected == Redetected::Broken {
+                    self.broken.store(true, Ordering::Relaxed);
+                }
                 Filled::Frame
             }
             Err(_) => Filled::Lost(Loss::one(Cause::TooBig, slot.meta.sequence, slot.meta.captured_at)),
@@ -137,11 +139,15 @@ impl<S: Source> Source for Redetecting<S> {
 
     fn remarks(&mut self) -> Option<Remarks> {
         let (broken, network) = (Arc::clone(&self.broken), self.info.network.clone());
-        let mut told = 0;
+        let mut is_told = false;
         let mut unread = std::iter::from_fn(move || {
-            let new = broken.load(Ordering::Relaxed) - told;
-            told += new;
-            (new > 0).then(|| format!("raw metadata of {new} frames cannot be read with network {network}"))
+            let is_news = !is_told && broken.load(Ordering::Relaxed);
+            is_told |= is_news;
+            is_news.then(|| {
+                format!(
+                    "raw metadata of some frames cannot be read with network {network}; they repeat the result before"
+                )
+            })
         });
         let mut others = self.source.remarks();
         Some(Box::new(std::iter::from_fn(move || others.as_mut().and_then(Iterator::next).or_else(|| unread.next()))))

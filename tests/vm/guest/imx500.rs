@@ -187,6 +187,9 @@ pub fn frames_at_a_rate_that_this_machine_carries_lose_none() {
         fake::rest();
         let recorded = record("whole", &["--frames", &count.to_string(), "--fps", &rate.to_string()], || {});
         recorded.assert_accounted();
+        // What `redetect` goes by without the package.
+        let of_network = ["network", "post"].map(|field| recorded.info[field].as_str().unwrap());
+        assert!(of_network[0].starts_with("ssd") && of_network[1] == "od_bscn", "{}", recorded.info);
         println!("at {rate}: {count} frames at {:.2} frames/s, {} lost", recorded.fps(), recorded.losses.len());
         if recorded.losses.is_empty() {
             assert_eq!((recorded.code, recorded.frames.len()), (Some(0), count as usize), "{}", recorded.told);

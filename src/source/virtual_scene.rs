@@ -26,7 +26,8 @@ use crate::time::{ClockPair, Span, Timestamp};
 pub struct VirtualOptions {
     /// Everything follows from it. Default 1.
     pub seed: u64,
-    /// Width and height in pixels, both even, `16..=4096`. Default 640 × 480, the IMX500's.
+    /// Width and height in pixels, `16..=4096`; both even for YUYV, NV12 and YUV420, whose pixels share colours. Default
+    /// 640 × 480, the IMX500's.
     pub size: (u32, u32),
     /// Frames a second as a ratio. Default 30.
     pub frame_rate: (u32, u32),
@@ -68,8 +69,12 @@ impl VirtualOptions {
     fn check(&self) -> Result<(), SourceError> {
         let refuse = |text: String| Err(SourceError::Unavailable(format!("virtual: {text}")));
         let (width, height) = self.size;
-        if !SIDE_RANGE.contains(&width) || !SIDE_RANGE.contains(&height) || width % 2 + height % 2 > 0 {
-            return refuse(format!("size {width}x{height}: give even sides in 16..=4096"));
+        if !SIDE_RANGE.contains(&width) || !SIDE_RANGE.contains(&height) {
+            return refuse(format!("size {width}x{height}: give sides in 16..=4096"));
+        }
+        let shares_colours = matches!(self.format, Some(PixelFormat::Yuyv | PixelFormat::Nv12 | PixelFormat::Yuv420));
+        if shares_colours && width % 2 + height % 2 > 0 {
+            return refuse(format!("size {width}x{height}: give even sides, or one of BGR888, RGB888, GREY, none"));
         }
         if matches!(self.format, Some(PixelFormat::Jpeg | PixelFormat::Raw10)) {
             return refuse("format: give one of BGR888, RGB888, YUYV, NV12, YUV420, GREY, none".into());

@@ -1,6 +1,7 @@
 //! Drawing: a background that was made once is copied row by row, shapes are runs of one colour.
 //!
-//! The unit is a pair of pixels, the smallest that every format can colour: 6 bytes of BGR, 4 of YUYV, 2 of Y, 1 of U.
+//! The unit is a pair of pixels, the smallest that every format can colour: 6 bytes of BGR, 4 of YUYV, 2 of Y, 1 of U. Of an odd row's
+//! last pair only the first pixel is in the picture.
 
 use super::hash;
 use super::objects::{CLASSES, Object};
@@ -98,7 +99,7 @@ impl Canvas {
         let (width, height) = (picture.width as usize, picture.height as usize);
         let mut offset = 0;
         let planes = channels.iter().map(|&channel| {
-            let stride = width / 2 * channel.pair_bytes();
+            let stride = width * channel.pair_bytes() / 2;
             let plane = Plane { channel, offset, stride, background: background(channel, width, height, seed) };
             offset += stride * (height / channel.row_divisor());
             plane
@@ -130,7 +131,7 @@ impl Canvas {
 
 impl Plane {
     fn copy_background(&self, slide_pairs: usize, bytes: &mut [u8], width: usize) {
-        let wide = (width / 2 + SLIDE_PAIRS) * self.channel.pair_bytes();
+        let wide = (width.div_ceil(2) + SLIDE_PAIRS) * self.channel.pair_bytes();
         let from = slide_pairs * self.channel.pair_bytes();
         for (row, source) in bytes.chunks_exact_mut(self.stride).zip(self.background.chunks_exact(wide)) {
             row.copy_from_slice(&source[from..from + self.stride]);
@@ -157,7 +158,7 @@ impl Plane {
 }
 
 fn background(channel: Channel, width: usize, height: usize, seed: u64) -> Vec<u8> {
-    let pairs = width / 2 + SLIDE_PAIRS;
+    let pairs = width.div_ceil(2) + SLIDE_PAIRS;
     let mut bytes = Vec::with_capacity(pairs * channel.pair_bytes() * height / channel.row_divisor());
     for row in (0..height).step_by(channel.row_divisor()) {
         for pair in 0..pairs {

@@ -22,7 +22,7 @@ pub const CLASSES: [Class; 4] = [
 ];
 
 /// One object: a class, a size, a path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
     /// Index into [`CLASSES`].
     pub class: usize,
@@ -53,7 +53,7 @@ impl Object {
         let random = |what: u64| hash(options.seed ^ 0x0b_1ec7, u64::from(index) * 16 + what);
         let class = index as usize % CLASSES.len();
         let (width, height) = options.size;
-        let even = |part: u32, side: u32| ((height * part / 64) & !1).clamp(2, side);
+        let even = |part: u32, side: u32| ((height * part / 64) & !1).clamp(2, side & !1);
         let size = (even(CLASSES[class].size.0, width), even(CLASSES[class].size.1, height));
         let room = (u64::from(width - size.0) / 2, u64::from(height - size.1) / 2);
         Self {

@@ -98,9 +98,38 @@ fn capture_times_are_exact_after_ten_hours() {
 }
 
 #[test]
+fn odd_sides_show_the_even_picture_and_a_pixel_more() {
+    for format in [PixelFormat::Bgr888, PixelFormat::Rgb888, PixelFormat::Grey] {
+        let picture = |width: u32| PictureInfo::packed(format, width, 35);
+        let scene = |width| VirtualOptions { size: (width, 35), format: Some(format), ..small() };
+        // Objects depend on the room for them, which a pixel more does not change.
+        let objects: Vec<_> = (0..5).map(|index| Object::new(&scene(50), index)).collect();
+        assert_eq!(objects, (0..5).map(|index| Object::new(&scene(51), index)).collect::<Vec<_>>());
+        let [mut even, mut odd] = [50, 51].map(|width| vec![0; picture(width).bytes().unwrap()]);
+        for n in [0, 1, 130, 255] {
+            canvas::Canvas::new(picture(50), 7).draw(n, &objects, &mut even);
+            canvas::Canvas::new(picture(51), 7).draw(n, &objects, &mut odd);
+            let (even_row, odd_row) = (even.len() / 35, odd.len() / 35);
+            assert_eq!(odd_row, even_row / 50 * 51);
+            let drawn = objects.iter().map(|object| object.place(n));
+            for place in drawn {
+                let middle = (place.y + place.height / 2) as usize;
+                let column = (place.x + place.width / 2) as usize;
+                let [a, b] = [(&even, even_row, 50), (&odd, odd_row, 51)]
+                    .map(|(bytes, row, width)| bytes[middle * row + column * (row / width)]);
+                assert_eq!(a, b, "frame {n}, {place:?}");
+            }
+            assert!(odd.chunks(odd_row).all(|row| row[odd_row - odd_row / 51..].iter().any(|&byte| byte > 0)));
+        }
+    }
+}
+
+#[test]
 fn options_out_of_range_are_refused_with_the_range() {
     let refused = |options| VirtualScene::new("virtual", options).unwrap_err().to_string();
-    assert!(refused(VirtualOptions { size: (641, 480), ..small() }).contains("even sides in 16..=4096"));
+    let shared = Some(PixelFormat::Yuyv);
+    assert!(refused(VirtualOptions { size: (641, 480), format: shared, ..small() }).contains("give even sides"));
+    assert!(refused(VirtualOptions { size: (640, 8), ..small() }).contains("640x8: give sides in 16..=4096"));
     assert!(refused(VirtualOptions { size: (640, 65_536), ..small() }).contains("640x65536"));
     assert!(refused(VirtualOptions { format: Some(PixelFormat::Raw10), ..small() }).contains("BGR888"));
     assert!(refused(VirtualOptions { objects: 65, ..small() }).contains("0..=64"));

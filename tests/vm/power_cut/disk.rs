@@ -123,6 +123,18 @@ impl BadParts {
     }
 }
 
+/// True for a block that ends a transaction of ext4's journal, and for that journal's superblock: one checksum over all of its
+/// sectors, and no mount when it is wrong. ext4 trusts the medium to write it whole. (Documentation/filesystems/ext4/journal.rst:
+/// magic and kind, big-endian; 2 ends a transaction, 3 and 4 are superblocks.)
+fn seals_a_journal(bytes: &[u8]) -> bool {
+    const BLOCK_BYTES: usize = 4096;
+    bytes.chunks(BLOCK_BYTES).any(|block| {
+        let word =
+            |at: usize| block.get(at..at + 4).map(|word| u32::from_be_bytes(word.try_into().expect("four bytes")));
+        word(0) == Some(0xC03B_3998) && matches!(word(4), Some(2..=4))
+    })
+}
+
 /// The medium and its cache.
 pub struct Disk {
     /// What survives a power cut.
@@ -220,15 +232,17 @@ impl Disk {
             let sectors = write.bytes.len() / SECTOR_BYTES;
             let is_whole =
                 |&(from, to): &(u64, u64)| write.offset < to && from < write.offset + write.bytes.len() as u64;
-            let may_tear = sectors > 1 && !self.whole.iter().any(is_whole);
-            let chance = match random.below(100) {
-                chance if chance >= lost && !may_tear => random.below(2) * 100,
-                chance => chance,
+            let may_tear = sectors > 1 && !self.whole.iter().any(is_whole) && !seals_a_journal(&write.bytes);
+            let chance = random.below(100);
+            // What cannot be torn is kept or lost instead, as a coin falls.
+            let (is_kept, is_lost) = match chance >= lost && !may_tear {
+                true => (random.below(2) == 0, true),
+                false => (chance < kept, chance < lost),
             };
-            if chance < kept {
+            if is_kept {
                 fate.kept += 1;
                 self.medium.write_all_at(&write.bytes, write.offset)?;
-            } else if chance < lost || !may_tear {
+            } else if is_lost {
                 fate.lost += 1;
             } else {
                 fate.torn += 1;
@@ -419,5 +433,19 @@ pub fn check_the_disk_itself(folder: &Path) -> io::Result<()> {
         assert_eq!(found[2], found[3], "a superblock is not torn");
     }
     assert_eq!(seen, [true; 4]);
+    // A journal's block: whole or not there, both by chance, wherever in the write it lies.
+    let mut seen = [false; 2];
+    for seed in 0..100 {
+        File::create(&image)?.set_len(8192)?;
+        let mut disk = Disk::open(&image, &[], false)?;
+        let mut write = vec![1; 8192];
+        write[4096..][..8].copy_from_slice(&[0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 2]);
+        disk.write(0, write.clone());
+        disk.cut(Manner::TearAll, &mut Random::new(seed))?;
+        let found = std::fs::read(&image)?;
+        assert!(found == write || found == [0; 8192], "a journal's seal is not torn");
+        seen[usize::from(found == write)] = true;
+    }
+    assert_eq!(seen, [true; 2]);
     std::fs::remove_file(&image)
 }

@@ -252,15 +252,20 @@ fn tell_where(process: u32) {
     }
 }
 
+/// A file where the machine keeps nothing.
+fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(name)
+}
+
 /// What a command wrote.
 fn said(name: &str) -> String {
-    std::fs::read_to_string(format!("/tmp/{name}")).unwrap_or_default()
+    std::fs::read_to_string(scratch(name)).unwrap_or_default()
 }
 
 fn spawn(arguments: &[&str]) -> Child {
     let mut command = Command::new("/bin/kinora");
     // Into files: nobody empties pipes while it runs.
-    let out = |name: &str| std::fs::File::create(format!("/tmp/{name}")).expect("room in memory");
+    let out = |name: &str| std::fs::File::create(scratch(name)).expect("room in memory");
     command.args(arguments).stdin(Stdio::null()).stdout(out("stdout")).stderr(out("stderr"));
     command.spawn().expect("kinora starts")
 }
@@ -319,10 +324,11 @@ fn lost_frames() {
     assert_eq!(code, Some(3), "{told}");
     assert_eq!(number(&out, "frames_ok"), FRAMES - lost.len() as u64, "{out}");
     assert!(out.contains("cannot be read"), "{out}");
+    let frames = scratch("frames.json").display().to_string();
     for arguments in [
         &["cat", name][..],
         &["info", name],
-        &["export", name, "--to", "json", "-o", "/tmp/frames.json"],
+        &["export", name, "--to", "json", "-o", &frames],
         &["play", "--speed", "100", name],
         &["tail", "--from-start", name],
         &["repair", name, "-o", "/disk/recordings/repaired.kinora"],

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::frame::{PictureInfo, PixelFormat};
 use crate::limits::TAPS_MAX;
 use crate::recorder::{Format, planned_writer};
-use crate::recording::{SessionHeader, geometry};
+use crate::recording::{STEPS_MAPPED_MAX, SessionHeader, geometry};
 use crate::replay::operator::ReplayLimits;
 use crate::replay::window::WindowSettings;
 use crate::slot::SlotSizes;
@@ -332,9 +332,9 @@ fn file(info: &SourceInfo, format: Format) -> Result<Vec<Region>> {
         Region {
             region: "file: mapped window",
             memory: Memory::AddressSpace,
-            count: 3,
+            count: STEPS_MAPPED_MAX as u64,
             bytes_each: geometry.step_bytes,
-            why: "the growth step that is written, the next one, and the one before until it is on the disk; of each, pages \
+            why: "the growth step that is written, the next one, and up to two before that wait for the disk; of each, pages \
                   that were written are in the page cache"
                 .into(),
             when_full: "the helper thread maps the next step; an append waits for it, counted",

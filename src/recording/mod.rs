@@ -47,7 +47,7 @@ pub use open::OpenError;
 pub use reader::{Info, ReadError, Reader, Touched};
 pub use records::{Entry, Record, Records};
 pub use session::{SessionHeader, random_id};
-pub use settings::{SyncPolicy, WriterSettings, geometry, record_bytes};
+pub use settings::{STEPS_MAPPED_MAX, SyncPolicy, WriterSettings, geometry, record_bytes};
 pub use tail::{Followed, Tail};
 pub use verify::{VerifyReport, verify};
 pub use writer::{AppendError, Appended, FinishError, WriteSummary, Writer};

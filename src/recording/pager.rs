@@ -11,11 +11,10 @@ use rustix::process::{Resource, getrlimit};
 
 use super::format::{Geometry, round_up};
 use super::room::Room;
+use super::settings::STEPS_MAPPED_MAX;
 use super::store::StoreError;
 use crate::sys::map::{Lease, StepMap};
 
-/// Steps that are mapped at a time: the one that is written, the next, and two that wait for their sync.
-const MAPS_MAX: usize = 4;
 /// Bytes prefaulted between two looks at the commands.
 const PREFAULT_CHUNK_BYTES: u64 = 256 << 10;
 /// No machine has smaller pages.
@@ -99,7 +98,7 @@ pub struct Pager {
     looked_at: u64,
     /// A step was unmapped before it was synced.
     unmapped_dirty: bool,
-    maps: heapless::Vec<Mapped, MAPS_MAX>,
+    maps: heapless::Vec<Mapped, STEPS_MAPPED_MAX>,
 }
 
 fn io_error(doing: &'static str) -> impl Fn(std::io::Error) -> StoreError {

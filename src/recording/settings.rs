@@ -7,6 +7,10 @@ use super::format::{ALIGN, Geometry, HEADER_BYTES, INDEX_FRAMES_MAX, IndexEntry,
 use super::session::{self, SessionHeader};
 use crate::time::Span;
 
+/// Growth steps of a file that are mapped at a time, at most: the one that is written, the next, and two that wait for their
+/// sync. A disk that is further behind has the oldest unmapped before it is synced; the sync then is one of the whole file.
+pub const STEPS_MAPPED_MAX: usize = 4;
+
 /// When appended frames are put on the medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPolicy {

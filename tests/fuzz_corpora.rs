@@ -2,9 +2,13 @@
 
 #[path = "../fuzz/src/lib.rs"]
 mod bodies;
+#[path = "common/random.rs"]
+mod random;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+
+use random::Random;
 
 /// Mutations of each file; the fuzzer itself makes millions (`scripts/fuzz`).
 const MUTATIONS: usize = 60;
@@ -113,44 +117,34 @@ fn read_corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// splitmix64: the same mutations at every run.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
+    /// A place among `limit`; 0 when there is none.
+    fn place(&mut self, limit: usize) -> usize {
+        self.below(limit.max(1) as u64) as usize
     }
 
     /// One to four changes: a bit, a byte, a number, a cut, a doubling, a piece of another file.
     fn mutate(&mut self, bytes: &[u8], corpus: &[(String, Vec<u8>)]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
-        for _ in 0..=self.below(4) {
-            let at = self.below(bytes.len());
-            let end = at + self.below((bytes.len() - at).min(64) + 1);
-            match self.below(7) {
+        for _ in 0..=self.place(4) {
+            let at = self.place(bytes.len());
+            let end = at + self.place((bytes.len() - at).min(64) + 1);
+            match self.place(7) {
                 _ if bytes.is_empty() => bytes.push(self.next() as u8),
-                0 => bytes[at] ^= 1 << self.below(8),
+                0 => bytes[at] ^= 1 << self.place(8),
                 1 => bytes[at] = self.next() as u8,
                 2 => drop(bytes.drain(at..end)),
                 3 => bytes.truncate(at),
                 4 => bytes.splice(at..at, bytes[at..end].to_vec()).for_each(drop),
                 5 => {
-                    let number = [0, 1, 0x7F, 0xFF, 0x7FFF_FFFF, 0xFFFF_FFFF, u64::MAX][self.below(7)].to_le_bytes();
-                    let length = [1, 2, 4, 8][self.below(4)].min(bytes.len() - at);
+                    let number = [0, 1, 0x7F, 0xFF, 0x7FFF_FFFF, 0xFFFF_FFFF, u64::MAX][self.place(7)].to_le_bytes();
+                    let length = [1, 2, 4, 8][self.place(4)].min(bytes.len() - at);
                     bytes[at..at + length].copy_from_slice(&number[..length]);
                 }
                 _ => {
-                    let other = &corpus[self.below(corpus.len())].1;
-                    let from = self.below(other.len());
-                    let to = from + self.below((other.len() - from).min(256) + 1);
+                    let other = &corpus[self.place(corpus.len())].1;
+                    let from = self.place(other.len());
+                    let to = from + self.place((other.len() - from).min(256) + 1);
                     bytes.splice(at..end, other[from..to].to_vec()).for_each(drop);
                 }
             }

@@ -3,9 +3,8 @@
 //! that is deleted. Counted for each thread by its name. What opens files (`kinora-files`, `kinora-clips`) allocates for a file
 //! and nothing for a frame. One test alone in its program, so that no other test's threads are counted.
 #![cfg(feature = "jpeg")]
-#![allow(unsafe_code)] // A global allocator cannot be written without.
+#![allow(unsafe_code)] // A global allocator, and the kernel's name of a thread, cannot be had without.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use counting::Counting;
 use kinora::clips::{ClipSettings, Overlap, RuleSettings};
 use kinora::frame::PixelFormat;
 use kinora::playback::Command;
@@ -25,6 +25,9 @@ use kinora::replay::operator::{ReplayLimits, ReplayOperator};
 use kinora::replay::settings::ReplaySettings;
 use kinora::source::SourceError;
 use kinora::{ClockPair, Loss, PictureFormat, ReplayStream, SessionReport};
+
+#[path = "common/counting.rs"]
+mod counting;
 
 /// Threads that may be counted at a time.
 const THREADS_MAX: usize = 256;
@@ -98,31 +101,8 @@ fn may_allocate(thread: &str) -> bool {
     matches!(thread, "kinora-files" | "kinora-clips" | "kinora-pages" | "no_allocation_p")
 }
 
-struct Counting;
-
-// SAFETY: every call goes on to the system's allocator with what it was given.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: as this function's own contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        note();
-        // SAFETY: as this function's own contract; `System` gave the pointer.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note();
-        // SAFETY: as this function's own contract; `System` gave the pointer.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: Counting = Counting(note);
 
 /// Does something under watch; what each thread allocated and freed. `is_own`: the calling thread is watched, too.
 fn watched(is_own: bool, action: impl FnOnce()) -> BTreeMap<String, u64> {

@@ -3,11 +3,10 @@
 //!
 //! It sees Rust's allocator. The clip thread may allocate: it opens files.
 #![cfg(feature = "std")]
-#![allow(unsafe_code)] // A global allocator cannot be written without.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use counting::Counting;
 use kinora::clips::{ClipEvent, ClipSettings, ClipSink, Overlap, RuleSettings};
 use kinora::event::Event;
 use kinora::frame::{Frame, FrameMeta, JpegPicture, PictureInfo, PixelFormat, Pixels};
@@ -18,6 +17,9 @@ use kinora::replay::settings::{ReplayPacing, ReplaySettings, Setting};
 use kinora::results::{ResultKind, Results};
 use kinora::source::SourceInfo;
 use kinora::{Added, ClockPair, FrameSink, Loss, Span, Speed, Summary, WallTime};
+
+#[path = "common/counting.rs"]
+mod counting;
 
 thread_local! {
     static IS_WATCHED: Cell<bool> = const { Cell::new(false) };
@@ -30,31 +32,8 @@ fn note() {
     }
 }
 
-struct Counting;
-
-// SAFETY: every call goes on to the system's allocator with what it was given.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: as this function's own contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        note();
-        // SAFETY: as this function's own contract; `System` gave the pointer.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note();
-        // SAFETY: as this function's own contract; `System` gave the pointer.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: Counting = Counting(note);
 
 /// Does something with this thread under watch; how often it allocated or freed.
 fn watched(action: impl FnOnce()) -> u64 {

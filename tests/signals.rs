@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use common::{eventually, kinora, recordings};
 use kinora::recording::{OpenError, Reader, verify};
+use random::Random;
 use rustix::process::{Pid, Signal, kill_process};
 
 #[path = "common/kinora.rs"]
 mod common;
+#[path = "common/random.rs"]
+mod random;
 
 /// What is done to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +38,7 @@ fn rounds() -> u64 {
     std::env::var("KINORA_SIGNAL_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number of rounds"))
 }
 
-/// splitmix64: the same moments at every run.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
     /// From 0 to 1, the latter not.
     fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64

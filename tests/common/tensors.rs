@@ -1,6 +1,11 @@
 //! Networks and tensors made by hand, for post-processings without a sensor.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+#[path = "random.rs"]
+mod random;
+
+pub use random::Random;
+
 use kinora::imx500::{Dimension, InputTensor, LINE_BYTES, NetworkDescription, OutputTensor};
 
 /// Shape and type of one tensor to be made.
@@ -48,18 +53,7 @@ pub fn lines(network: &NetworkDescription, mut raw: impl FnMut(usize, usize) -> 
     bytes
 }
 
-/// splitmix64: the same numbers at every run.
-pub struct Random(pub u64);
-
 impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
     /// From `low` to `high`, the latter not.
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
         low + (self.next() % (high - low) as u64) as i64

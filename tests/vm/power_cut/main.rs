@@ -7,6 +7,7 @@ mod disk;
 mod guest;
 mod host;
 mod judge;
+#[path = "../../common/random.rs"]
 mod random;
 
 use std::process::ExitCode;

@@ -1,8 +1,9 @@
 //! Numbers that follow from a seed.
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     /// Everything follows from `seed`.

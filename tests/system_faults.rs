@@ -186,10 +186,17 @@ fn what_an_old_kernel_lacks_is_done_without() {
         &["madvise:error=EINVAL"][..],
         &["flock:error=ENOLCK"],
         &["fallocate:error=EOPNOTSUPP"],
-        &["mlockall:error=EPERM", "mlock:error=ENOMEM", "sched_setscheduler:error=EPERM", "setpriority:error=EACCES"],
+        &["mlock:error=ENOMEM", "sched_setscheduler:error=EPERM"],
         &["fadvise64:error=EINVAL"],
     ] {
-        let Some(recorded) = Recorded::with(faults, &["--split-size", "2MB"]) else { return };
+        let wishes = ["--split-size", "2MB", "--lock-memory", "--rt", "40"];
+        let Some(recorded) = Recorded::with(faults, &wishes) else { return };
+        // What was asked for and is not given is told, with what would help.
+        if faults[0].starts_with("mlock") {
+            let told = &recorded.told;
+            assert!(told.contains("locked memory refused") && told.contains("LimitMEMLOCK="), "{told}");
+            assert!(told.contains("real-time priority refused") && told.contains("LimitRTPRIO="), "{told}");
+        }
         recorded.assert_accounted(faults[0]);
         assert!(recorded.files().iter().all(|file| assert_intact(file).1), "{faults:?}: {}", recorded.told);
     }
@@ -235,7 +242,10 @@ fn a_page_that_cannot_be_read_is_an_error_with_its_place() {
     let once = "pread64:error=EIO:when=40";
     let Some(one) = injected_for(Some(name), &[once], &["verify", "--json", name]) else { return };
     let one: Value = serde_json::from_slice(&one.stdout).expect("JSON");
-    assert!(one["frames_ok"].as_u64().is_some_and(|ok| ok >= 75), "{one}");
+    // A busy machine loses frames of a live source: what counts are those that were recorded.
+    let recorded = recorded.summary["frames"].as_u64().expect("a count");
+    assert!(recorded > 20 && one["frames_ok"].as_u64().is_some_and(|ok| ok + 5 >= recorded), "{recorded}: {one}");
+    assert!(one["damaged_count"].as_u64() > Some(0), "{one}");
 }
 
 #[test]

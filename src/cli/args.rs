@@ -684,7 +684,7 @@ fn after(examples: &str) -> String {
     let examples = examples.replace('\n', "\n  ");
     format!(
         "Examples:\n  {examples}\n\nExit codes:\n  0  done\n  1  failed, or different (diff)\n  2  wrong usage\n  \
-         3  done, but something was lost or damaged"
+         3  done, but something was lost or damaged; doctor: there are warnings"
     )
 }
 

@@ -23,6 +23,11 @@ const HEADROOM: u64 = 3;
 
 const DAY_S: u64 = 86_400;
 
+const MEGABYTE: u64 = 1_000_000;
+
+/// Below so many a directory's bound leaves no room for a recording.
+const MEGABYTES_MIN: u64 = 100;
+
 /// A card that wears out sooner is told.
 const CARD_DAYS_MIN: u64 = 365;
 
@@ -35,7 +40,7 @@ pub fn look(doctor: &Doctor, info: &SourceInfo) -> Vec<Finding> {
             return vec![Finding::warning("disk speed", format!("{} is no directory", other.display()), OTHER)];
         }
     };
-    let mut findings = vec![speed(&place, rate, &origin), room(doctor, &place, rate)];
+    let mut findings = vec![speed(&place, wanted(&doctor.out), rate, &origin), room(doctor, &place, rate)];
     if let Some(bytes) = doctor.card_bytes {
         findings.push(wear(bytes, rate));
     }
@@ -44,10 +49,15 @@ pub fn look(doctor: &Doctor, info: &SourceInfo) -> Vec<Finding> {
 
 const OTHER: &str = "choose another directory: --out DIR";
 
+/// The directory that recordings would lie in, there or not.
+fn wanted(out: &Path) -> &Path {
+    let directory = if out.extension().is_some() && !out.is_dir() { out.parent().unwrap_or(out) } else { out };
+    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
+}
+
 /// The directory itself, or the nearest above it that is there; what else is in that place.
 fn existing(out: &Path) -> Result<PathBuf, PathBuf> {
-    let named = if out.extension().is_some() && !out.is_dir() { out.parent().unwrap_or(out) } else { out };
-    match named.ancestors().find(|path| path.exists()) {
+    match wanted(out).ancestors().find(|path| path.exists()) {
         None => Ok(PathBuf::from(".")),
         Some(there) if there.is_dir() => Ok(there.to_path_buf()),
         Some(there) => Err(there.to_path_buf()),
@@ -73,7 +83,7 @@ fn rate(doctor: &Doctor, info: &SourceInfo) -> (u64, String) {
 }
 
 /// Writes and syncs a file of 32 MiB, then removes it.
-fn speed(place: &Path, rate: u64, origin: &str) -> Finding {
+fn speed(place: &Path, wanted: &Path, rate: u64, origin: &str) -> Finding {
     const CHECK: &str = "disk speed";
     match write(place) {
         Ok((bytes_per_s, longest)) => {
@@ -90,13 +100,29 @@ fn speed(place: &Path, rate: u64, origin: &str) -> Finding {
                 .figure("needed_bytes_per_s", rate)
         }
         Err(error) => {
-            let remedy = match error.kind() {
-                io::ErrorKind::PermissionDenied => format!("sudo chown $USER {}", place.display()),
-                io::ErrorKind::StorageFull => "remove what is not needed".to_owned(),
-                _ => OTHER.to_owned(),
-            };
-            Finding::warning(CHECK, format!("{} cannot be written: {error}", place.display()), remedy)
+            let found = format!("{} cannot be written: {error}", place.display());
+            Finding::warning(CHECK, found, unwritable(error.kind(), place, wanted))
         }
+    }
+}
+
+/// What to do about a place that cannot be written; `wanted` is to be a directory in it, or the place itself.
+fn unwritable(why: io::ErrorKind, place: &Path, wanted: &Path) -> String {
+    match why {
+        // The directory above belongs to others (/var/lib): it is made there, and what is above it stays theirs.
+        io::ErrorKind::PermissionDenied if place != wanted => {
+            format!("sudo install -d -o $USER {}", wanted.display())
+        }
+        io::ErrorKind::PermissionDenied => format!("sudo chown $USER {}", place.display()),
+        io::ErrorKind::ReadOnlyFilesystem => format!(
+            "sudo mount -o remount,rw \"$(findmnt -no TARGET -T {})\"\n\
+             a card that fails turns read-only by itself: sudo dmesg | grep -i error",
+            place.display()
+        ),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("remove what is not needed: du -ah {} | sort -h | tail", place.display())
+        }
+        _ => OTHER.to_owned(),
     }
 }
 
@@ -143,11 +169,21 @@ fn room(doctor: &Doctor, place: &Path, rate: u64) -> Finding {
         }
         None => format!("{} free: {lasts}", show_bytes(free)),
     };
-    let (wrong, remedy) = match doctor.keep_size {
-        Some(keep) => (keep > free.saturating_add(held(&doctor.out)), "--keep-size is more than there is room for"),
-        None => (seconds < DAY_S, "--keep-size SIZE deletes the oldest recordings; or remove what is not needed"),
+    let fits = free.saturating_add(held(&doctor.out));
+    let wrong = match doctor.keep_size {
+        Some(keep) => keep > fits,
+        None => seconds < DAY_S,
     };
-    Finding::when(wrong, CHECK, found, remedy).figure("free_bytes", free).figure("free_s", seconds)
+    Finding::when(wrong, CHECK, found, bounded(fits, place)).figure("free_bytes", free).figure("free_s", seconds)
+}
+
+/// What keeps recordings within `fits` bytes.
+fn bounded(fits: u64, place: &Path) -> String {
+    let remove = format!("remove what is not needed: du -ah {} | sort -h | tail", place.display());
+    match fits / MEGABYTE {
+        0..MEGABYTES_MIN => remove,
+        megabytes => format!("--keep-size {megabytes}MB deletes the oldest recordings; or {remove}"),
+    }
 }
 
 /// What recordings take already.
@@ -183,11 +219,37 @@ mod tests {
     #[test]
     fn a_disk_is_measured_and_nothing_stays_on_it() {
         let folder = tempfile::tempdir().unwrap();
-        let finding = speed(folder.path(), 1, "test");
+        let finding = speed(folder.path(), folder.path(), 1, "test");
         assert!(finding.figures["write_bytes_per_s"] > 0, "{finding:?}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        let finding = speed(&folder.path().join("nowhere"), 1, "test");
+        let nowhere = folder.path().join("nowhere");
+        let finding = speed(&nowhere, &nowhere, 1, "test");
         assert_eq!(finding.state, State::Warning);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_with_a_command_that_leaves_the_directories_above_as_they_are() {
+        let (above, wanted) = (Path::new("/var/lib"), Path::new("/var/lib/kinora/recordings"));
+        let remedy = |kind, place| unwritable(kind, place, wanted);
+        assert_eq!(
+            remedy(io::ErrorKind::PermissionDenied, above),
+            "sudo install -d -o $USER /var/lib/kinora/recordings"
+        );
+        assert_eq!(remedy(io::ErrorKind::PermissionDenied, wanted), "sudo chown $USER /var/lib/kinora/recordings");
+        assert!(
+            remedy(io::ErrorKind::ReadOnlyFilesystem, above).contains("remount,rw \"$(findmnt -no TARGET -T /var/lib)")
+        );
+        assert!(remedy(io::ErrorKind::StorageFull, above).contains("du -ah /var/lib |"));
+        assert_eq!(remedy(io::ErrorKind::NotFound, above), OTHER);
+    }
+
+    #[test]
+    fn a_bound_that_is_advised_is_one_that_fits_and_that_the_command_takes() {
+        let remedy = bounded(67_399_999_999, Path::new("/mnt/card"));
+        assert!(remedy.starts_with("--keep-size 67399MB "), "{remedy}");
+        assert_eq!(crate::cli::units::bytes("67399MB").ok(), Some(67_399_000_000));
+        let remedy = bounded(99_999_999, Path::new("/mnt/card"));
+        assert_eq!(remedy, "remove what is not needed: du -ah /mnt/card | sort -h | tail");
     }
 
     #[test]
@@ -196,6 +258,7 @@ mod tests {
         assert_eq!(existing(&folder.path().join("a/b")).unwrap(), folder.path());
         assert_eq!(existing(&folder.path().join("a.kinora")).unwrap(), folder.path());
         assert_eq!(existing(Path::new("no-such-directory")).unwrap(), Path::new("."));
+        assert_eq!((wanted(Path::new("a.kinora")), wanted(Path::new("a"))), (Path::new("."), Path::new("a")));
         let file = folder.path().join("file");
         fs::write(&file, "x").unwrap();
         assert_eq!(existing(&file.join("below")).unwrap_err(), file);

@@ -82,7 +82,8 @@ pub fn locked_memory(needed: u64) -> Finding {
     if available_bytes().is_some_and(|available| available / 4 * 3 < needed) {
         return Finding::note(CHECK, format!("not tried: {} are more than there is", show_bytes(needed)));
     }
-    let bytes = vec![1_u8; usize::try_from(needed).unwrap_or(usize::MAX).min(1 << 30)];
+    let Ok(needed) = usize::try_from(needed) else { return Finding::note(CHECK, "not tried: more than can be named") };
+    let bytes = vec![1_u8; needed];
     let answer = lock_memory(&bytes);
     if answer.is_ok() {
         unlock_memory(&bytes);

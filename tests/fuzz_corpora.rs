@@ -57,8 +57,18 @@ fn json_line_holds_on_its_corpus() {
 }
 
 #[test]
+fn mjpeg_holds_on_its_corpus() {
+    run("mjpeg", bodies::mjpeg::check);
+}
+
+#[test]
 fn pickle_holds_on_its_corpus() {
     run("pickle", bodies::pickle::check);
+}
+
+#[test]
+fn playback_commands_holds_on_its_corpus() {
+    run("playback_commands", bodies::playback_commands::check);
 }
 
 #[test]

@@ -390,7 +390,10 @@ impl Transport {
             }
             Command::Home => self.seek(first),
             Command::End => self.seek(last),
-            Command::Quit => self.quit = true,
+            Command::Quit => {
+                self.quit = true;
+                self.pending = None;
+            }
         }
     }
 

@@ -19,8 +19,9 @@ mod history;
 mod judge;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
-use history::{Sums, live};
+use history::{Sums, live, live_hanging};
 
 const SEEDS: u64 = 100;
 /// Histories after which memory has to stand still, and what it may grow by then, in bytes.
@@ -47,6 +48,17 @@ fn resident_bytes() -> u64 {
 
 #[test]
 fn every_history_ends_with_every_frame_accounted_for() {
+    every(live);
+}
+
+#[test]
+fn every_history_of_cameras_that_hang_ends_with_every_frame_accounted_for() {
+    let sums = every(live_hanging);
+    assert!(sums.sessions < SEEDS || sums.stops > sums.sessions && sums.given_up > 0, "no camera hung: {sums}");
+}
+
+/// Lives the histories of all seeds; a failure prints its seed.
+fn every(live: fn(u64, &Path) -> (u64, Sums)) -> Sums {
     let folder = tempfile::tempdir().expect("a folder");
     let from = number("KINORA_SIMULATION_FROM", 0);
     let seeds = number("KINORA_SIMULATION_SEEDS", SEEDS);
@@ -72,6 +84,7 @@ fn every_history_ends_with_every_frame_accounted_for() {
         let grown = resident_bytes().saturating_sub(resident);
         assert!(grown <= GROWTH_MAX, "{grown} bytes more in memory than after {WARM} histories");
     }
+    sums
 }
 
 #[test]
@@ -80,6 +93,8 @@ fn a_seed_gives_the_same_history_every_time() {
     for seed in [0, 1, 2, 3, 1_000_003] {
         let (first, second) = (live(seed, folder.path()).0, live(seed, folder.path()).0);
         assert_eq!(first, second, "seed {seed} gave two histories");
+        let (first, second) = (live_hanging(seed, folder.path()).0, live_hanging(seed, folder.path()).0);
+        assert_eq!(first, second, "seed {seed} gave two histories of cameras that hang");
     }
     assert_ne!(live(1, folder.path()).0, live(2, folder.path()).0);
 }

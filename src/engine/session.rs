@@ -365,7 +365,10 @@ impl Session {
         let (ending, source_error) = match std::mem::replace(&mut self.run, Run::Over) {
             Run::Threads(threads) => threads.join()?,
             Run::Steps(steps) => {
-                let Steps { pump, stage, source_error, .. } = *steps;
+                let mut steps = *steps;
+                steps.pump.settle(&mut steps.ledger);
+                steps.tell_losses(&self.shared);
+                let Steps { pump, stage, source_error, .. } = steps;
                 drop(pump);
                 (stage.finish(), source_error)
             }
@@ -486,13 +489,17 @@ impl Steps {
         })
     }
 
-    /// One frame through all stages.
-    fn step(&mut self, shared: &Shared) {
-        let pumped = self.pump.fill(&mut self.slot, LOOK_UP, &mut self.ledger);
+    fn tell_losses(&mut self, shared: &Shared) {
         shared.lost.set(&self.ledger);
         while let Some(loss) = self.ledger.take() {
             self.stage.loss(&loss);
         }
+    }
+
+    /// One frame through all stages.
+    fn step(&mut self, shared: &Shared) {
+        let pumped = self.pump.fill(&mut self.slot, LOOK_UP, &mut self.ledger);
+        self.tell_losses(shared);
         self.stage.take_wishes();
         match pumped {
             Ok(Pumped::Frame) => {

@@ -42,9 +42,33 @@ pub struct Told {
     pub allowed: u64,
     pub ended: bool,
     pub gone: bool,
+    /// Of a camera that hangs: when its newest frame was due, lost ones included.
+    newest_at: Option<Timestamp>,
+    /// Times that it was stopped since its last frame, and since the beginning.
+    pub failures: u32,
+    pub stops: u64,
+    /// The session ends: that it is stopped now has nothing to do with silence.
+    pub over: bool,
 }
 
 impl Told {
+    /// Frames that a camera which was stopped, or did not start, should have delivered until then.
+    pub fn silent_until(&mut self, until: Timestamp) {
+        let (Some(newest), Some(newest_at)) = (self.newest, self.newest_at) else { return };
+        let missed = ((until - newest_at).as_ns() / FRAME_TIME.as_ns()).max(0) as u64;
+        self.lost[usize::from(Cause::SourceStalled.code()) - 1] += missed;
+        self.newest = Some(newest + missed);
+        self.newest_at = Some(newest_at + Span::from_ns(FRAME_TIME.as_ns() * missed as i64));
+    }
+
+    /// What is lost at the end: a camera that was stopped and did not come back.
+    pub fn settle(&mut self, now: Timestamp) {
+        self.over = true;
+        if self.failures > 0 {
+            self.silent_until(now);
+        }
+    }
+
     /// Frames made: delivered, lost on the way, or skipped and noticed.
     pub fn made(&self) -> u64 {
         self.sent.len() as u64 + self.lost.iter().sum::<u64>()
@@ -166,6 +190,108 @@ impl Camera {
         told.allowed -= 1;
         self.frames += 1;
         Filled::Frame
+    }
+}
+
+/// A camera that hangs after some frames, for ever: until it is stopped and started again, if it then starts.
+pub struct HangingCamera {
+    camera: Camera,
+    started: bool,
+    /// Frames until it hangs.
+    life: u64,
+    /// It numbers from zero at each start, the engine does not: what the engine adds.
+    offset: u64,
+    own_next: u64,
+    /// When the newest frame since its start came.
+    last_at: Option<Timestamp>,
+}
+
+impl HangingCamera {
+    pub fn new(mut camera: Camera) -> Self {
+        (camera.info.live, camera.info.watched, camera.info.frame_rate) = (true, true, (30, 1));
+        assert_eq!(camera.info.frame_time(), FRAME_TIME);
+        Self { camera, started: false, life: 0, offset: 0, own_next: 0, last_at: None }
+    }
+}
+
+impl Source for HangingCamera {
+    fn describe(&self) -> &SourceInfo {
+        &self.camera.info
+    }
+
+    fn start(&mut self, _: ClockPair) -> Result<(), SourceError> {
+        let (now, chance) = (self.camera.clock.now(), &mut self.camera.chance);
+        let mut told = self.camera.told.lock().unwrap();
+        told.silent_until(now);
+        (self.own_next, self.last_at) = (0, None);
+        let again = std::mem::replace(&mut self.started, true);
+        self.life = 1 + chance.below(50);
+        match chance.below(24) {
+            0..=5 if again => return Err(SourceError::Unavailable("simulated: no answer".into())),
+            6 if again => {
+                (told.ended, told.gone) = (true, true);
+                return Err(SourceError::Gone("simulated".into()));
+            }
+            7..=10 if again => self.life = 0,
+            11 => self.life = 0,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        let mut told = self.camera.told.lock().unwrap();
+        if !told.over {
+            told.failures += 1;
+            told.stops += 1;
+            told.silent_until(self.camera.clock.now());
+        }
+    }
+
+    fn fill(&mut self, slot: &mut Slot, _: Span) -> Result<Filled, SourceError> {
+        let told = Arc::clone(&self.camera.told);
+        let told = &mut *told.lock().unwrap();
+        let (clock, chance) = (Arc::clone(&self.camera.clock), &mut self.camera.chance);
+        // Two frame times and a second without a frame, and it is asked no more.
+        let silence = self.last_at.map_or(Span::ZERO, |at| clock.now() - at);
+        assert!(silence <= FRAME_TIME + FRAME_TIME + Span::from_s(1), "asked after {silence} of silence");
+        if told.allowed == 0 {
+            clock.advance(Span::from_ns(1));
+            return Ok(Filled::Nothing);
+        }
+        if self.camera.frames >= self.camera.frames_max {
+            told.ended = true;
+            return Ok(Filled::End);
+        }
+        if self.life == 0 {
+            told.allowed -= 1;
+            if !told.sent.is_empty() && chance.once_in(20) {
+                return Err(SourceError::io("simulated")(std::io::Error::from_raw_os_error(5)));
+            }
+            clock.advance(Span::from_ms(100));
+            return Ok(Filled::Nothing);
+        }
+        self.life -= 1;
+        clock.advance(FRAME_TIME);
+        if chance.once_in(15) {
+            clock.advance(Span::from_ms(chance.between(1, 400)));
+        }
+        if chance.once_in(20) {
+            self.own_next += 1 + chance.below(9);
+        }
+        let (captured_at, value) = (clock.now(), chance.word() as u8);
+        if self.last_at.is_none() {
+            // Half a frame time before it, so that it is not missing itself.
+            told.silent_until(captured_at - Span::from_ns(FRAME_TIME.as_ns() / 2));
+            self.offset = told.newest.map_or(self.own_next, |newest| newest + 1).wrapping_sub(self.own_next);
+        }
+        let own = self.own_next;
+        let sent = Sent { sequence: own.wrapping_add(self.offset), captured_at, rows: HEIGHT, value };
+        let filled = self.camera.deliver(told, slot, sent, false);
+        slot.meta.sequence = own;
+        self.own_next += 1;
+        (told.newest_at, told.failures, self.last_at) = (Some(captured_at), 0, Some(captured_at));
+        Ok(filled)
     }
 }
 

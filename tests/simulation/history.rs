@@ -10,12 +10,13 @@ use kinora::prelude::*;
 use kinora::recorder::Format;
 use kinora::recording::SyncPolicy;
 use kinora::replay::operator::ReplayLimits;
+use kinora::watchdog::WatchdogSettings;
 use kinora::{
     Capture, Clock, ClockPair, ManualClock, Output, PictureFormat, Policy, ReplayControl, ReplayOperator,
     ReplaySettings, ReplayStream, Session, SessionStatus, Settings, Span, Tap, Timestamp, WallTime,
 };
 
-use super::camera::{Camera, FRAME_TIME, Sent, Told};
+use super::camera::{Camera, FRAME_TIME, HangingCamera, Sent, Told};
 use super::chance::Chance;
 use super::disk::{Disk, Shelf};
 use super::judge::{self, Trace};
@@ -37,6 +38,9 @@ pub struct Sums {
     pub ended_early: u64,
     pub power_cuts: u64,
     pub replayed: u64,
+    /// Cameras that hung, or did not start again, and sessions that gave theirs up.
+    pub stops: u64,
+    pub given_up: u64,
 }
 
 impl Sums {
@@ -52,6 +56,8 @@ impl Sums {
         self.ended_early += other.ended_early;
         self.power_cuts += other.power_cuts;
         self.replayed += other.replayed;
+        self.stops += other.stops;
+        self.given_up += other.given_up;
     }
 }
 
@@ -69,11 +75,14 @@ impl fmt::Display for Sums {
             ended_early,
             power_cuts,
             replayed,
+            stops,
+            given_up,
         } = self;
         write!(
             f,
             "{sessions} sessions ({not_begun} could not begin, {ended_early} ended early), {steps} steps, {captured} frames captured, \
-             {kept} kept, {lost} lost, {files} files, {syncs_failed} failed disks, {power_cuts} power cuts, {replayed} frames replayed"
+             {kept} kept, {lost} lost, {files} files, {syncs_failed} failed disks, {power_cuts} power cuts, {replayed} frames replayed, \
+             silent cameras stopped {stops} times and given up {given_up} times"
         )
     }
 }
@@ -101,6 +110,18 @@ enum Frames {
 /// # Panics
 /// When an invariant does not hold.
 pub fn live(seed: u64, directory: &Path) -> (u64, Sums) {
+    live_with(seed, directory, false)
+}
+
+/// The same with cameras that hang for ever, which the watchdog has to start again.
+///
+/// # Panics
+/// As [`live`].
+pub fn live_hanging(seed: u64, directory: &Path) -> (u64, Sums) {
+    live_with(seed, directory, true)
+}
+
+fn live_with(seed: u64, directory: &Path, hangs: bool) -> (u64, Sums) {
     let mut chance = Chance::new(seed);
     // One in eight clocks stands before 1970.
     let wall = if chance.once_in(8) { -86_400_000_000_000 } else { 1_790_000_000_000_000_000 };
@@ -110,7 +131,7 @@ pub fn live(seed: u64, directory: &Path) -> (u64, Sums) {
     let disk = Arc::new(Disk::new(Arc::clone(&clock), chance.fork(), Arc::clone(&shelf)));
     let (mut trace, mut sums) = (Trace::default(), Sums::default());
     for _ in 0..1 + chance.below(3) {
-        let life = Life { clock: &clock, shelf: &shelf, disk: &disk, directory };
+        let life = Life { clock: &clock, shelf: &shelf, disk: &disk, directory, hangs };
         life.session(&mut chance.fork(), &mut trace, &mut sums);
         // The camera is plugged in again, the program started again.
         clock.advance(Span::from_ms(chance.between(10, 20_000)));
@@ -128,6 +149,7 @@ struct Life<'a> {
     shelf: &'a Arc<Mutex<Shelf>>,
     disk: &'a Arc<Disk>,
     directory: &'a Path,
+    hangs: bool,
 }
 
 impl Life<'_> {
@@ -137,7 +159,8 @@ impl Life<'_> {
         let first_file = self.shelf.lock().unwrap().files.len();
         sums.sessions += 1;
         let jpeg = chance.once_in(6);
-        let Some(mut session) = self.begin(camera, jpeg, chance) else {
+        let failures_max = if self.hangs { 2 + chance.below(4) as u32 } else { 0 };
+        let Some(mut session) = self.begin(camera, jpeg, failures_max, chance) else {
             sums.not_begun += 1;
             return trace.word(u64::MAX);
         };
@@ -176,10 +199,11 @@ impl Life<'_> {
                 break;
             }
         }
+        told.lock().unwrap().settle(self.clock.now());
         let report = session.stop().expect("no thread of the engine panicked");
         let told = told.lock().unwrap();
         judge::account(&report.status, &before, &told);
-        assert_eq!(report.source_error.is_some(), told.gone, "a camera that is gone, and nothing else, is an error");
+        judge::end(report.source_error.as_ref(), &told, failures_max);
         let shelf = self.shelf.lock().unwrap();
         let files = &shelf.files[first_file..];
         judge::files(files, &told.sent, &kept, &report, bookmarks);
@@ -193,9 +217,11 @@ impl Life<'_> {
         sums.kept += report.status.kept;
         sums.lost += report.status.lost();
         sums.ended_early += u64::from(report.status.sink_failed);
+        sums.stops += told.stops;
+        sums.given_up += u64::from(report.source_error.is_some() && !told.gone);
     }
 
-    fn begin(&self, camera: Camera, jpeg: bool, chance: &mut Chance) -> Option<Session> {
+    fn begin(&self, camera: Camera, jpeg: bool, failures_max: u32, chance: &mut Chance) -> Option<Session> {
         let sync = match chance.below(4) {
             0 => SyncPolicy::EveryFrame,
             1 => SyncPolicy::Never,
@@ -214,8 +240,15 @@ impl Life<'_> {
             recorder = recorder.split_time(Span::from_ms(chance.between(100, 4_000)));
         }
         let recorder = recorder.create().expect("the directory is there");
-        let settings = Settings { format, ..Settings::tiny() };
-        Session::builder().source(Capture::new(camera).clock(clock)).settings(settings).recorder(recorder).start().ok()
+        let mut settings = Settings { format, ..Settings::tiny() };
+        let capture = if self.hangs {
+            settings.watchdog =
+                WatchdogSettings { start_timeout: Span::from_ms(chance.between(500, 5_000)), failures_max };
+            Capture::new(HangingCamera::new(camera))
+        } else {
+            Capture::new(camera)
+        };
+        Session::builder().source(capture.clock(clock)).settings(settings).recorder(recorder).start().ok()
     }
 
     /// What people and the machine do between two frames.

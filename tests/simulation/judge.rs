@@ -71,6 +71,24 @@ pub fn account(status: &SessionStatus, before: &SessionStatus, told: &Told) {
     assert!(status.kept >= before.kept && status.kept <= before.kept + 1, "one look keeps one frame");
 }
 
+/// A camera that is gone is an error, and one that was given up: not before its last start was in vain.
+pub fn end(error: Option<&kinora::Error>, told: &Told, failures_max: u32) {
+    match error {
+        Some(error) if !told.gone => {
+            let text = error.to_string();
+            assert!(failures_max > 0, "a camera that is gone, and nothing else, is an error: {text}");
+            // The last failure is one for which nobody stops it any more.
+            let is_over = if told.sent.is_empty() { told.failures == 0 } else { told.failures + 1 >= failures_max };
+            assert!(is_over, "given up after {} failures of {failures_max}: {text}", told.failures);
+            let said = if told.sent.is_empty() { "no first frame" } else { "starts in vain" };
+            assert!(text.contains(said), "{text}");
+        }
+        Some(_) => {}
+        None => assert!(!told.gone, "a camera that is gone is an error"),
+    }
+    assert!(failures_max == 0 || told.failures <= failures_max, "started again after {} failures", told.failures);
+}
+
 /// Frames of a recording that can be read, `None` for those that cannot; each one that can was sent, in this order.
 fn frames_of<M: Medium>(reader: &mut Reader<M>, sent: &[Sent]) -> Vec<Option<Sent>> {
     let mut at = 0;

@@ -1,6 +1,7 @@
 //! What is left of a recording after it was cut, flipped, half written or lied about.
 
 use kinora::frame::{PictureInfo, PixelFormat};
+use kinora::recording::format::{Head, RecordKind, section};
 use kinora::recording::memory::MemoryStore;
 use kinora::recording::verify::verify_reader;
 use kinora::recording::{
@@ -242,6 +243,42 @@ fn the_reader_of_a_newer_version_is_asked_for() {
     bytes[60..64].copy_from_slice(&crc.to_le_bytes());
     let error = Reader::over(&bytes[..]).unwrap_err();
     assert!(error.to_string().contains("version 2"), "{error}");
+}
+
+/// Adds `by` to a byte of the only index record's entries and makes its checksum right again.
+fn with_entry_changed(bytes: &[u8], at: usize, by: u8) -> Vec<u8> {
+    let geometry = *Reader::over(bytes).unwrap().geometry();
+    let is_index = |offset: &usize| {
+        let room = (bytes.len() - offset) as u64;
+        let head = Head::parse(&bytes[*offset..], *offset as u64, &geometry, room);
+        head.is_ok_and(|head| head.header.is(RecordKind::Index) && head.body(section::ENTRIES).is_some())
+    };
+    let offset = (0..bytes.len()).step_by(64).find(is_index).expect("a closed recording has an index");
+    let mut changed = bytes.to_vec();
+    let record = &mut changed[offset..];
+    let head = Head::parse(&bytes[offset..], offset as u64, &geometry, record.len() as u64).unwrap();
+    let entries = head.section(section::ENTRIES).unwrap().offset.get() as usize;
+    record[entries + at] = record[entries + at].wrapping_add(by);
+    let head_bytes = head.header.head_bytes.get() as usize;
+    let seed = crc32c::crc32c_append(crc32c::crc32c(&geometry.id), &(offset as u64).to_le_bytes());
+    let crc = head.header.head_checksum(seed, &record[64..head_bytes]);
+    record[60..64].copy_from_slice(&crc.to_le_bytes());
+    changed
+}
+
+#[test]
+fn an_index_that_says_another_place_or_time_than_the_frames_is_damage() {
+    let (bytes, places) = three_frames(true);
+    let check = |bytes: &[u8]| verify_reader(&mut Reader::over(bytes).unwrap(), |_, _| {});
+    assert!(check(&with_entry_changed(&bytes, 0, 0)).is_intact());
+    for (frame, &(place, _)) in places.iter().enumerate() {
+        for field in [0, 8, 16] {
+            let report = check(&with_entry_changed(&bytes, frame * 24 + field, 64));
+            let damaged: Vec<_> = report.damaged.iter().map(|d| (d.offset, d.kind)).collect();
+            assert_eq!(damaged, [(place as u64, Some(RecordKind::Index))], "frame {frame}, byte {field} of its entry");
+            assert_eq!((report.frames_ok, report.damaged_count), (3, 1));
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::body::{self, ClockNote, Totals};
 use super::columns;
-use super::format::{Geometry, Head, IndexEntry, RecordError, RecordKind, VERSION, section};
+use super::format::{Geometry, Head, INDEX_FRAMES_MAX, IndexEntry, RecordError, RecordKind, VERSION, section};
 use super::load::{self, Window};
 use super::medium::{FileMedium, Medium};
 use super::open::{Block, Entries, OpenError, Opened, open};
@@ -125,6 +125,14 @@ pub struct Reader<M: Medium = FileMedium> {
     pub(super) decoded: Decoded,
     touched: Touched,
     results_only: bool,
+}
+
+/// Entries of one index record.
+#[derive(Debug, Default)]
+pub(super) struct IndexRun {
+    /// Ordinal of the first.
+    first: u64,
+    entries: Vec<IndexEntry>,
 }
 
 /// Memory for one decoded frame.
@@ -382,6 +390,26 @@ impl<M: Medium> Reader<M> {
     fn entry(&self, index: u64) -> Option<IndexEntry> {
         let block = self.block(index)?;
         Some(self.entry_in(block, index - block.first)?.0)
+    }
+
+    /// As [`Self::entry`], for who asks for one frame after the other: the entries of a whole run are read at once.
+    pub(super) fn entry_of_run(&self, index: u64, run: &mut IndexRun) -> Option<IndexEntry> {
+        let place = |run: &IndexRun| index.checked_sub(run.first).and_then(|i| run.entries.get(i as usize).copied());
+        if let Some(entry) = place(run) {
+            return Some(entry);
+        }
+        let block = self.block(index)?;
+        let offset = match block.entries {
+            Entries::Disk(offset) if block.count <= INDEX_FRAMES_MAX as u64 => offset,
+            _ => return self.entry(index),
+        };
+        run.first = block.first;
+        run.entries.resize(block.count as usize, IndexEntry::new_zeroed());
+        let bytes = run.entries.as_mut_bytes();
+        if self.medium.fill(offset, bytes).ok() != Some(bytes.len()) {
+            run.entries.clear();
+        }
+        place(run)
     }
 
     /// Entry `i` of a block, and the one after it if the same block has one.

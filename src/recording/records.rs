@@ -1,10 +1,10 @@
 //! A cursor over all records of a recording, of all kinds, damage included.
 
 use super::body::{self, ClockNote, Totals};
-use super::format::{RecordError, RecordKind, section};
+use super::format::{IndexEntry, RecordError, RecordKind, section};
 use super::load::{self, Found, Walk};
 use super::medium::Medium;
-use super::reader::{Reader, decode_frame};
+use super::reader::{IndexRun, Reader, decode_frame};
 use super::session;
 use crate::event::Event;
 use crate::frame::Frame;
@@ -90,6 +90,11 @@ impl<'r, M: Medium> Records<'r, M> {
     /// Where the next record should begin.
     pub fn position(&self) -> u64 {
         self.walk.position
+    }
+
+    /// What the index says of frame `ordinal`.
+    pub(super) fn indexed(&self, ordinal: u64, run: &mut IndexRun) -> Option<IndexEntry> {
+        self.reader.entry_of_run(ordinal, run)
     }
 
     /// The next record or damage; `None` at the end. A torn record at the end of an unclosed recording is damage only when its head

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::format::{RecordError, RecordKind};
+use super::format::{IndexEntry, RecordError, RecordKind};
 use super::medium::{FileMedium, Medium};
 use super::open::OpenError;
-use super::reader::{ReadError, Reader};
+use super::reader::{IndexRun, Reader};
 use super::records::Entry;
 
 /// Damaged places that a report lists; further ones are counted.
@@ -74,27 +74,40 @@ pub fn verify_reader<M: Medium>(reader: &mut Reader<M>, mut progress: impl FnMut
         report.damage(Damaged { offset: 0, bytes: 64, kind: None, reason });
     }
     check_records(reader, &mut report, |at| progress(at, bytes));
-    check_index(reader, &mut report);
     report
 }
 
+/// Goes over all records, and holds the index against them: frames that it finds elsewhere than they are, or not at all, are
+/// damage of the index. That is told only when nothing else is damaged: an index that does not know of damage is right.
 fn check_records<M: Medium>(reader: &mut Reader<M>, report: &mut VerifyReport, mut progress: impl FnMut(u64)) {
+    let frames = reader.frame_count();
+    let mut index = VerifyReport::default();
+    let mut run = IndexRun::default();
+    let mut time_max = i64::MIN;
     let mut records = reader.records();
     let mut next_ordinal = 0;
     let mut next_sequence = 0;
     while let Some(record) = records.next() {
-        let (offset, bytes) = (record.offset, record.bytes);
+        let (offset, bytes, sequence) = (record.offset, record.bytes, record.sequence);
         match record.entry {
             Entry::Damaged { kind, reason } => report.damage(Damaged { offset, bytes, kind, reason }),
-            Entry::Frame { ordinal, .. } => {
+            Entry::Frame { ordinal, frame } => {
+                let captured_at = frame.meta.captured_at.as_ns();
+                time_max = time_max.max(captured_at);
                 report.records_ok += 1;
                 report.frames_ok += 1;
                 report.frames_lost += ordinal.saturating_sub(next_ordinal);
                 next_ordinal = ordinal + 1;
+                let right =
+                    IndexEntry { offset: offset.into(), captured_at: captured_at.into(), time_max: time_max.into() };
+                if records.indexed(ordinal, &mut run) != Some(right) {
+                    let reason = RecordError::Body { what: "place or time of this frame in the index" };
+                    index.damage(Damaged { offset, bytes: 0, kind: Some(RecordKind::Index), reason });
+                }
             }
             _ => report.records_ok += 1,
         }
-        if let Some(sequence) = record.sequence {
+        if let Some(sequence) = sequence {
             // Records that are missing without a trace (a part of the file was cut out) show in the numbers.
             let expected = next_sequence;
             next_sequence = sequence + 1;
@@ -105,18 +118,8 @@ fn check_records<M: Medium>(reader: &mut Reader<M>, report: &mut VerifyReport, m
         }
         progress(offset + bytes);
     }
-    let frames = reader.frame_count();
     report.frames_lost += frames.saturating_sub(next_ordinal);
-}
-
-/// Frames that the index finds elsewhere than the walk, or not at all, are damage of the index.
-fn check_index<M: Medium>(reader: &mut Reader<M>, report: &mut VerifyReport) {
-    if report.damaged_count > 0 {
-        return;
-    }
-    for index in 0..reader.frame_count() {
-        if let Err(ReadError::Damaged { offset, reason, .. }) = reader.read_frame(index) {
-            report.damage(Damaged { offset, bytes: 0, kind: Some(RecordKind::Index), reason });
-        }
+    if report.damaged_count == 0 {
+        (report.damaged, report.damaged_count) = (index.damaged, index.damaged_count);
     }
 }

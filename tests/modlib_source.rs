@@ -118,3 +118,32 @@ fn an_input_without_a_frame_says_what_came_instead() {
     assert_eq!(refused(""), "-: no frame of modlib's on it: it ended before a line came");
     assert!(refused("Traceback (most recent call last):\n").contains("line 1, byte 0: not JSON"));
 }
+
+/// Writes what never ends a line until nobody reads any more.
+fn endless(mut writer: UnixStream) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || while writer.write_all(&[b'x'; 65_536]).is_ok() {})
+}
+
+#[test]
+fn a_line_without_an_end_comes_back_to_who_may_want_to_stop() {
+    let (mut source, writer) = open(&line(0), &LinesSettings::default());
+    let mut slot = Slot::new(&SIZES);
+    assert_eq!(next(&mut source, &mut slot), Filled::Frame);
+    let writer = endless(writer);
+    for _ in 0..20 {
+        slot.reset();
+        assert_eq!(source.fill(&mut slot, Span::from_s(1)).unwrap(), Filled::Nothing);
+    }
+    drop(source);
+    writer.join().unwrap();
+}
+
+#[test]
+fn an_input_that_never_brings_a_frame_is_given_up() {
+    let (writer, reader) = UnixStream::pair().unwrap();
+    let writer = endless(writer);
+    let settings = LinesSettings { line_bytes_max: 100_000, ..LinesSettings::default() };
+    let error = LinesSource::open("-", reader, TimeZone::UTC, &settings).err().expect("no frame came").to_string();
+    writer.join().unwrap();
+    assert!(error.contains("no frame of modlib's in the first 400000 bytes: no line ended"), "{error}");
+}

@@ -96,6 +96,18 @@ fn files_that_are_no_recordings_are_refused_by_name() {
 }
 
 #[test]
+fn a_pipe_or_a_device_is_refused_and_not_waited_for() {
+    use rustix::fs::{CWD, FileType, mknodat};
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.json");
+    mknodat(CWD, &pipe, FileType::Fifo, 0o600.into(), 0).unwrap();
+    for path in [pipe.as_path(), Path::new("/dev/zero")] {
+        let error = Playback::open(path).unwrap_err().to_string();
+        assert!(error.contains("a pipe or a device") && error.contains(path.to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
 #[cfg(feature = "jpeg")]
 fn pixels_come_decoded_beside_the_jpeg_and_a_frame_asked_for_twice_is_the_same() {
     use kinora::frame::PixelFormat;

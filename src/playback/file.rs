@@ -28,6 +28,12 @@ pub struct Opened {
 /// Opens `.kinora`, and with feature `modlib` modlib's `.json` and `.pkl`.
 pub fn open(path: &Path) -> Result<Opened> {
     let name = path.display();
+    let kind = std::fs::metadata(path).map_err(Error::io(format!("opening {name}")))?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        // A pipe would wait, and a device may have no end.
+        let remedy = "frames are read in any order, which takes a file; modlib's lines from a pipe: `--source -`";
+        return Err(Error::Setting(format!("{name} is a pipe or a device: {remedy}")));
+    }
     let mut start = [0; 8];
     let read = read_start(path, &mut start).map_err(Error::io(format!("opening {name}")))?;
     let is_ours = start == FRONT_MAGIC;

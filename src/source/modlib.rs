@@ -46,6 +46,12 @@ const BROKEN_WAITING_MAX: usize = 1000;
 /// Smallest planes that are made when a size has to be guessed.
 const GUESS_BYTES_MIN: usize = 1 << 20;
 
+/// Reads in one [`Source::fill`]: a line without an end comes back to the engine now and then, which may have been asked to stop.
+const READS_MAX: usize = 64;
+
+/// An input is given up when its first bytes, this many times the longest line, hold no frame.
+const LINES_BEFORE_FRAME: u64 = 4;
+
 /// Lines of modlib as they come. Not live: a full pipe makes the writer wait, and nothing is lost. Not paced: a frame comes
 /// when its line does. Frames bear modlib's own times; see [`Reader::read_line`](crate::modlib::Reader::read_line).
 ///
@@ -78,12 +84,14 @@ impl<R: Read + AsFd + Send> LinesSource<R> {
     /// Waits for the first good line on `input`, which tells size and clock.
     ///
     /// # Errors
-    /// The input ends, breaks or is interrupted by a signal before a good line came.
+    /// The input ends, breaks or is interrupted by a signal before a good line came, or none came in so many bytes as four of
+    /// the longest lines have.
     pub fn open(name: &str, input: R, zone: TimeZone, settings: &LinesSettings) -> Result<Self, SourceError> {
         let time_zone = crate::source::bounded(zone.iana_name().unwrap_or(""));
         let mut import = Import::new(input, Format::Json, zone, settings.line_bytes_max);
         let (broken_out, broken_in) = sync_channel(BROKEN_WAITING_MAX);
-        let first = first_frame(name, &mut import, &broken_out)?;
+        let most = settings.line_bytes_max as u64 * LINES_BEFORE_FRAME;
+        let first = first_frame(name, &mut import, &broken_out, most)?;
         let mut info = info_of(name, &first, settings);
         info.time_zone = time_zone;
         let newest_at = first.meta.captured_at;
@@ -138,7 +146,7 @@ impl<R: Read + AsFd + Send> Source for LinesSource<R> {
             });
         }
         // Bytes that hold no whole line yet are taken in one read after another, each as soon as it is there.
-        loop {
+        for _ in 0..READS_MAX {
             match self.import.take(slot) {
                 Some(Imported::Frame) => {
                     self.newest_at = slot.meta.captured_at;
@@ -160,6 +168,7 @@ impl<R: Read + AsFd + Send> Source for LinesSource<R> {
                 }
             }
         }
+        Ok(Filled::Nothing)
     }
 
     fn remarks(&mut self) -> Option<Remarks> {
@@ -177,6 +186,7 @@ fn first_frame<R: Read + AsFd>(
     name: &str,
     import: &mut Import<R>,
     broken_out: &SyncSender<Broken>,
+    bytes_max: u64,
 ) -> Result<Box<Slot>, SourceError> {
     let mut sizes = SlotSizes { jpeg: GUESS_BYTES_MIN, side: GUESS_BYTES_MIN, ..SlotSizes::default() };
     let mut slot = Slot::new(&sizes);
@@ -191,6 +201,11 @@ fn first_frame<R: Read + AsFd>(
             Some(Imported::End) => {
                 let why = seen.unwrap_or_else(|| "it ended before a line came".to_string());
                 return Err(SourceError::Malformed(format!("{name}: no frame of modlib's on it: {why}")));
+            }
+            None if import.newest().0 >= bytes_max => {
+                let why = seen.unwrap_or_else(|| "no line ended".to_string());
+                let text = format!("{name}: no frame of modlib's in the first {bytes_max} bytes: {why}");
+                return Err(SourceError::Malformed(text));
             }
             None => {
                 // Without a limit, but a signal ends it: the caller may have to stop.

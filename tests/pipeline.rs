@@ -232,6 +232,23 @@ fn dropping_the_stream_stops_the_source() {
 }
 
 #[test]
+fn dropping_a_stream_that_was_not_read_for_long_ends_too() {
+    // Nobody reads: each frame is a loss, until there is no room for another one on the way to the reader.
+    let counter = Counter { pace: Duration::from_micros(100), ..Counter::new(true, u64::MAX) };
+    let stopped = Arc::clone(&counter.stopped);
+    let mut stream = Capture::new(counter).start().unwrap();
+    assert!(stream.next().unwrap().is_some());
+    std::thread::sleep(Duration::from_millis(500));
+    let (dropped, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(stream);
+        let _ = dropped.send(());
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(()), "the drop waits for ever");
+    assert!(stopped.load(Ordering::Acquire));
+}
+
+#[test]
 fn a_source_that_fails_is_an_error_after_its_last_frame_and_stops() {
     struct Failing(Counter);
     impl Source for Failing {
@@ -405,6 +422,48 @@ fn a_tap_with_more_slots_bears_a_longer_delay() {
         |tap: &mut kinora::Tap| std::iter::from_fn(|| tap.next_within(Span::ZERO).unwrap().map(drop)).count() as u64;
     for (tap, slots) in [(&mut ahead, 20), (&mut ordinary, 6)] {
         assert_eq!((count(tap), tap.stats().skipped), (slots, 30 - slots), "what finds no slot is counted");
+    }
+}
+
+/// Frames of a file whose masks are larger than the file said: the slot grows with them.
+struct Growing(SourceInfo, u64);
+
+impl Source for Growing {
+    fn describe(&self) -> &SourceInfo {
+        &self.0
+    }
+
+    fn start(&mut self, _: ClockPair) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn fill(&mut self, slot: &mut Slot, _: Span) -> Result<Filled, SourceError> {
+        if self.1 == 6 {
+            return Ok(Filled::End);
+        }
+        self.1 += 1;
+        let mut own = Slot::new(&kinora::slot::SlotSizes { side: 100, ..Default::default() });
+        own.meta.sequence = self.1;
+        own.side_append(if self.1 % 2 == 0 { 100 } else { 10 }).unwrap().1.fill(7);
+        slot.copy_growing(&own.frame(None)).unwrap();
+        Ok(Filled::Frame)
+    }
+}
+
+#[test]
+fn a_frame_larger_than_the_slots_of_a_tap_is_skipped_there_and_none_comes_in_its_place() {
+    for policy in [Policy::Every, Policy::Latest] {
+        let mut info = SourceInfo::new("growing");
+        (info.live, info.side_bytes_max) = (false, 10);
+        let capture = Capture::new(Growing(info, 0)).clock(Arc::new(ManualClock::new(ClockPair::default())));
+        let mut session = Session::builder().source(capture).start().unwrap();
+        let mut tap = session.frames(policy);
+        while !session.wait_within(Span::from_s(1)) {}
+        let seen: Vec<_> =
+            std::iter::from_fn(|| tap.next_within(Span::ZERO).unwrap().map(|frame| frame.meta.sequence)).collect();
+        let expected: &[u64] = if policy == Policy::Every { &[1, 3, 5] } else { &[5] };
+        assert_eq!((&seen[..], tap.stats().skipped), (expected, 6 - seen.len() as u64), "{policy:?}");
+        assert_eq!(session.stop().unwrap().status.kept, 6);
     }
 }
 

@@ -397,6 +397,8 @@ impl ThreadFeed {
 
 impl Drop for ThreadFeed {
     fn drop(&mut self) {
+        // Nobody takes losses any more: the thread, which would wait for room for its last ones, sees it.
+        self.losses = loss_ring().1;
         self.shared.stop();
         // The error of a source that nobody listens to any more.
         let _ = self.join();

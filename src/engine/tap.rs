@@ -60,7 +60,12 @@ pub struct TapIn {
 }
 
 enum PlacesIn {
-    Every { free: Consumer<Box<Slot>>, filled: Producer<Box<Slot>> },
+    Every {
+        free: Consumer<Box<Slot>>,
+        filled: Producer<Box<Slot>>,
+        /// A free slot that a frame did not fit.
+        spare: Option<Box<Slot>>,
+    },
     Latest(NewestIn),
 }
 
@@ -105,7 +110,7 @@ pub fn tap(
                 let _ = free_in.push(Slot::new(&sizes));
             }
             (
-                PlacesIn::Every { free: free_out, filled: filled_in },
+                PlacesIn::Every { free: free_out, filled: filled_in, spare: None },
                 PlacesOut::Every { filled: filled_out, free: free_in, held: None },
             )
         }
@@ -119,13 +124,16 @@ impl TapIn {
     pub fn offer(&mut self, frame: &Frame<'_>) {
         let copied = match &mut self.places {
             PlacesIn::Latest(newest) => newest.slot_mut().copy_from(frame).is_ok() && !newest.publish(),
-            // A frame that does not fit is not lent; the slot comes back by the same way, empty.
-            PlacesIn::Every { free, filled } => match free.pop() {
-                Ok(mut slot) => {
-                    let copied = slot.copy_from(frame);
-                    filled.push(slot).is_ok() && copied.is_ok()
-                }
-                Err(_) => false,
+            PlacesIn::Every { free, filled, spare } => match spare.take().or_else(|| free.pop().ok()) {
+                None => false,
+                Some(mut slot) => match slot.copy_from(frame) {
+                    Ok(()) => filled.push(slot).is_ok(),
+                    Err(_) => {
+                        // A frame that does not fit is not lent; its slot is for the next one.
+                        *spare = Some(slot);
+                        false
+                    }
+                },
             },
         };
         if !copied {

@@ -1,5 +1,6 @@
 //! What is left of a recording after it was cut, flipped, half written or lied about.
 
+use kinora::event::{Event, EventKind};
 use kinora::frame::{PictureInfo, PixelFormat};
 use kinora::recording::format::{Head, RecordKind, section};
 use kinora::recording::memory::MemoryStore;
@@ -10,7 +11,7 @@ use kinora::recording::{
 use kinora::slot::{Slot, SlotSizes};
 use kinora::source::SourceInfo;
 use kinora::timeline::Timeline;
-use kinora::{ClockPair, ResultKind, Span, Timestamp, WallTime};
+use kinora::{Cause, ClockPair, Loss, ResultKind, Span, Timestamp, WallTime};
 use proptest::prelude::*;
 
 fn header() -> SessionHeader {
@@ -131,6 +132,29 @@ fn a_flipped_bit_costs_at_most_the_frame_that_it_lies_in() {
             damaged[i] ^= 1 << bit;
         }
     }
+}
+
+#[test]
+fn sums_count_once_when_the_only_index_of_a_closed_recording_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.kinora");
+    let mut writer = Writer::create(&path, &header(), &WriterSettings::tiny()).unwrap();
+    let mut slot = Slot::new(&SlotSizes { pixels: 1000, ..SlotSizes::default() });
+    for i in 0..3 {
+        fill(&mut slot, i);
+        let _ = writer.append(&slot.frame(None), pair(i as i64)).unwrap();
+        writer.loss(&Loss::one(Cause::RingFull, 10 + i, pair(i as i64).monotonic)).unwrap();
+        let (at, wall) = (pair(i as i64).monotonic, pair(i as i64).wall);
+        writer.event(&Event { kind: EventKind::Bookmark, at, wall, text: heapless::String::new() }).unwrap();
+    }
+    let index = writer.bytes() as usize;
+    writer.finish().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let intact = Reader::over(&bytes[..]).unwrap().info();
+    bytes[index + 100] ^= 1;
+    let mut reader = Reader::over(&bytes[..]).unwrap();
+    assert_eq!(readable(&mut reader), [0, 1, 2]);
+    assert_eq!(reader.info(), intact);
 }
 
 #[test]

@@ -198,6 +198,26 @@ fn a_lost_page_loses_the_frames_on_it_and_they_are_named() {
 }
 
 #[test]
+fn a_gap_behind_the_largest_number_that_there_is_can_be_written_down() {
+    let (_directory, from, to) = files(["a.kinora", "b.kinora"]);
+    let header = SessionHeader::from_source(&SourceInfo::new("test"), start(), [9; 16]);
+    let mut writer = Writer::create(&from, &header, &WriterSettings::tiny()).unwrap();
+    let mut slot = Slot::new(&SlotSizes { pixels: 32 * 24, ..SlotSizes::default() });
+    let mut places = Vec::new();
+    for (n, sequence) in [(0, u64::MAX), (1, 0), (2, 7)] {
+        fill(&mut slot, n);
+        slot.meta.sequence = sequence;
+        places.push(writer.append(&slot.frame(None), start()).unwrap().offset);
+    }
+    writer.finish().unwrap();
+    damage(&from, places[1] + 100);
+    let report = repair(&from, &to, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((report.frames, report.frames_lost), (2, 1));
+    let losses = Reader::open(&to).unwrap().losses().unwrap();
+    assert_eq!((losses.len(), losses[0].1.first_sequence, losses[0].1.count), (1, u64::MAX, 1));
+}
+
+#[test]
 fn a_recording_cut_off_anywhere_gives_an_intact_one() {
     let (top, from, _) = files(["a.kinora", ""]);
     write(&from, true);

@@ -294,7 +294,7 @@ impl Copy {
         self.report.frames_lost += count;
         let (sequence, first_at) = self.newest.unwrap_or((last_sequence.saturating_sub(count), until));
         let loss = Loss {
-            last_sequence: last_sequence.max(sequence + 1),
+            last_sequence: last_sequence.max(sequence.saturating_add(1)),
             ..Loss::run(Cause::WriteFailed, sequence.saturating_add(1), count, first_at, until)
         };
         self.write(|writer| writer.loss(&loss).map(|_| ()))

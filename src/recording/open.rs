@@ -291,6 +291,8 @@ impl<M: Medium> Opening<'_, M> {
 
     /// Every frame of a file that was not closed, or whose index is damaged; and where its last record ends.
     fn recover(&mut self) -> (Vec<Block>, u64) {
+        // Those of a footer whose index is damaged are counted anew with what is found.
+        self.totals = Totals::default();
         let boundary = self.newest_boundary();
         let mut found = self.walk(boundary.unwrap_or(self.geometry.page_bytes.into()));
         let chained = match found.newest_index {

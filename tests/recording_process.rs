@@ -359,6 +359,33 @@ fn child_records_to_a_file_that_is_cut_short() {
     }
 }
 
+/// Not a test by itself, either.
+#[test]
+fn child_closes_a_file_that_is_cut_short() {
+    let Some(path) = child_path() else { return };
+    kinora::recording::guard_mapped_files().unwrap();
+    let mut writer = create(&path, &settings()).unwrap();
+    let mut slot = slot();
+    for i in 0_u64..20 {
+        fill(&mut slot, i);
+        let _ = writer.append(&slot.frame(None), SystemClock.pair()).unwrap();
+    }
+    let cut = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    cut.set_len(20_000).unwrap();
+    println!("finish: {:?}", writer.finish().map_err(|error| error.to_string()));
+}
+
+#[test]
+fn a_file_that_is_cut_short_before_it_is_closed_is_an_error_and_is_not_called_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.kinora");
+    let output = child("child_closes_a_file_that_is_cut_short", &path, "").wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("finish: Err") && text.contains("cut short"), "{text}");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 20_000, "what was cut off is not made up for with zeros");
+}
+
 #[test]
 fn a_file_that_is_cut_short_while_it_is_written_is_an_error_and_no_signal() {
     let directory = tempfile::tempdir().unwrap();

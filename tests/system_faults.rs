@@ -120,6 +120,20 @@ fn a_failed_sync_begins_a_new_file_that_says_what_is_in_doubt() {
 }
 
 #[test]
+fn a_growth_that_could_not_be_made_durable_is_a_failed_sync_and_is_not_tried_again() {
+    // The file's own thread makes its second step durable, the session, and then its third step: the error may be about any
+    // page that was written before, and the kernel tells it once.
+    let fault = "msync:error=EIO:when=3";
+    let big = ["--sync", "never", "--format", "raw", "--size", "1280x720", "--fps", "30"];
+    let Some(recorded) = Recorded::with(&[fault], &big) else { return };
+    recorded.assert_accounted(fault);
+    let (files, told) = (recorded.files(), &recorded.told);
+    assert_eq!(recorded.code, 3, "{told}");
+    assert!(files.len() > 1 && told.contains("sync to the disk failed"), "{files:?}: {told}");
+    assert!(events(&files[1]).iter().any(|note| note.ends_with("are in doubt")), "{:?}", events(&files[1]));
+}
+
+#[test]
 fn a_sync_that_always_fails_ends_the_recording_and_says_so() {
     // The first two syncs make the file and its session; with none after them no file would ever be safe.
     let Some(recorded) = Recorded::with(&["msync:error=EIO:when=3+"], &["--sync", "every-frame"]) else { return };
@@ -169,6 +183,7 @@ fn a_recording_that_cannot_be_begun_is_an_error_that_names_it_and_leaves_nothing
         "fallocate:error=EIO:when=1+",
         "fsync:error=EIO:when=1+",
         "msync:error=EIO:when=1+",
+        "msync:error=EIO:when=2+",
         "flock:error=EAGAIN:when=1+",
     ] {
         let Some(recorded) = Recorded::with(&[fault], &[]) else { return };
@@ -200,6 +215,17 @@ fn what_an_old_kernel_lacks_is_done_without() {
         recorded.assert_accounted(faults[0]);
         assert!(recorded.files().iter().all(|file| assert_intact(file).1), "{faults:?}: {}", recorded.told);
     }
+}
+
+#[test]
+fn where_there_are_no_locks_lines_for_modlib_are_recorded_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let out = directory.path().join("a.json");
+    let name = out.to_str().expect("a path of text");
+    let arguments = ["record", "--source", "virtual", "--frames", "5", "--min-free", "0", "--out", name];
+    let Some(output) = injected(&["flock:error=ENOLCK"], &arguments) else { return };
+    assert_eq!(output.status.code(), Some(0), "{}", messages(&output));
+    assert_eq!(std::fs::read_to_string(&out).expect("the lines").lines().count(), 5);
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl FileStore {
         let opened = pager.run(Command::Open { step: 0, least: geometry.step_bytes.min(1 << 20) });
         let current = match opened {
             Some(Answer::Opened { step, usable, lease }) => Open { step, usable, lease },
-            Some(Answer::NoGrowth(reason)) => return Err(CreateError::store(path, reason)),
+            Some(Answer::NoGrowth(reason) | Answer::Failed(reason)) => return Err(CreateError::store(path, reason)),
             other => unreachable!("opening a step was answered by {other:?}"),
         };
         pager.file().sync_all().map_err(io("sync"))?;

@@ -105,6 +105,10 @@ fn io_error(doing: &'static str) -> impl Fn(std::io::Error) -> StoreError {
     move |error| StoreError::Io { doing, errno: error.raw_os_error().unwrap_or(0) }
 }
 
+fn sync_error(error: std::io::Error) -> StoreError {
+    StoreError::Sync { errno: error.raw_os_error().unwrap_or(0) }
+}
+
 impl Pager {
     /// `file`: holds the front and nothing else.
     pub fn new(file: File, geometry: &Geometry, prefault_bytes: u64, room: Box<dyn Room>) -> Self {
@@ -142,14 +146,19 @@ impl Pager {
 
     /// Does what the appender asked for.
     pub fn run(&mut self, command: Command) -> Option<Answer> {
+        let no_growth = |error| match error {
+            // It tells of pages written before as well, and only once: growing again must not make it good.
+            StoreError::Sync { .. } => Answer::Failed(error),
+            _ => Answer::NoGrowth(error),
+        };
         Some(match command {
             Command::Open { step, least } => match self.open(step, least) {
                 Ok((usable, lease)) => Answer::Opened { step, usable, lease },
-                Err(error) => Answer::NoGrowth(error),
+                Err(error) => no_growth(error),
             },
             Command::Extend { step, least } => match self.extend(step, least) {
                 Ok(usable) => Answer::Extended { step, usable },
-                Err(error) => Answer::NoGrowth(error),
+                Err(error) => no_growth(error),
             },
             Command::Retire { step, lease } => {
                 self.retire(step, lease);
@@ -264,8 +273,7 @@ impl Pager {
     /// Size and block map on the medium before anything points there. The first page of the step is clean or committed, so this
     /// writes no prefaulted page.
     fn make_growth_durable(&self, map: &StepMap) -> Result<(), StoreError> {
-        let doing = io_error("make the growth of the recording durable");
-        if self.writes_zeros { self.file.sync_data().map_err(doing) } else { map.sync(0, 1).map_err(doing) }
+        if self.writes_zeros { self.file.sync_data() } else { map.sync(0, 1) }.map_err(sync_error)
     }
 
     /// Allocates up to the end of `step` if there is room, at least up to `least`, and returns how far.
@@ -365,9 +373,8 @@ impl Pager {
     }
 
     fn sync_maps(&mut self, to: u64) -> Result<(), StoreError> {
-        let failed = |error: std::io::Error| StoreError::Sync { errno: error.raw_os_error().unwrap_or(0) };
         if self.unmapped_dirty {
-            self.file.sync_data().map_err(failed)?;
+            self.file.sync_data().map_err(sync_error)?;
             self.unmapped_dirty = false;
         } else {
             for mapped in &self.maps {
@@ -375,7 +382,7 @@ impl Pager {
                 let from = self.synced.max(start);
                 let until = to.min(start + self.step_bytes);
                 if from < until {
-                    mapped.map.sync((from - start) as usize, (until - start) as usize).map_err(failed)?;
+                    mapped.map.sync((from - start) as usize, (until - start) as usize).map_err(sync_error)?;
                 }
             }
         }
@@ -385,11 +392,11 @@ impl Pager {
     }
 
     fn close(&mut self, end: u64) -> Result<(), StoreError> {
-        self.check_name()?;
-        // Pages behind the end go before they are written for nothing.
+        // All of it first: a file that was cut short meanwhile would only be made longer again.
+        self.sync(end)?;
         ftruncate(&self.file, end)
             .map_err(|errno| StoreError::Io { doing: "cut the recording off", errno: errno.raw_os_error() })?;
-        self.file.sync_all().map_err(|error| StoreError::Sync { errno: error.raw_os_error().unwrap_or(0) })
+        self.file.sync_all().map_err(sync_error)
     }
 }
 

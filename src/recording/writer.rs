@@ -136,7 +136,13 @@ impl Writer<FileStore> {
     ) -> Result<Self, CreateError> {
         let geometry = geometry(header, settings)?;
         let store = FileStore::create(path, &geometry, settings, room)?;
-        Self::with_store(store, geometry, header, settings.sync).map_err(|reason| CreateError::store(path, reason))
+        Self::with_store(store, geometry, header, settings.sync).map_err(|reason| {
+            // Nothing is left behind; but what has the name of a file that is gone is somebody else's.
+            if reason != StoreError::Deleted {
+                let _ = std::fs::remove_file(path);
+            }
+            CreateError::store(path, reason)
+        })
     }
 }
 

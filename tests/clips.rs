@@ -376,3 +376,85 @@ fn a_session_that_ends_in_mid_post_roll_keeps_what_there_is() {
     let events = rig.finish();
     assert_eq!(sequences(&saved(&events[0]).0), (5..=12).collect::<Vec<_>>());
 }
+
+/// Frames without a picture, 100 ms apart, with `sensor` bytes each; a clip of them is asked for with the tenth.
+fn clip_of(set: ClipSettings, frames: u64, sensor: usize, mut between: impl FnMut(u64)) -> Vec<ClipEvent> {
+    let (mut sink, control) = ClipSink::new(Box::new(Counter::default()), set).unwrap();
+    let mut info = SourceInfo::new("test");
+    (info.frame_rate, info.sensor_bytes_max) = ((10, 1), sensor);
+    sink.begin(&info, ClockPair { monotonic: Timestamp::from_ns(0), wall: START }).unwrap();
+    let (results, sensor) = (Results::new(), vec![1; sensor]);
+    for sequence in 0..frames {
+        let since = Span::from_ns(FRAME_TIME.as_ns() * sequence as i64);
+        let (captured_at, captured_wall) = (Timestamp::from_ns(0) + since, START + since);
+        let meta = FrameMeta { sequence, captured_at, captured_wall, ..FrameMeta::new() };
+        let (pixels, jpeg, labels, losses) = (None, None, None, &[]);
+        let frame = Frame { meta: &meta, results: &results, pixels, jpeg, side: &[], sensor: &sensor, labels, losses };
+        assert_eq!(sink.add(&frame).unwrap(), Added::Kept);
+        if sequence == 10 {
+            control.trigger("long", Span::from_s(1), Span::from_s(1000)).unwrap();
+        }
+        between(sequence);
+    }
+    sink.finish().unwrap();
+    control.events().collect()
+}
+
+#[test]
+fn a_clip_that_takes_all_of_the_keep_size_ends_there_and_keeps_what_it_has() {
+    const FRAMES: u64 = 600;
+    let directory = tempfile::tempdir().unwrap();
+    let keep_size = Some(2 << 20);
+    let set = ClipSettings { keep_size, frame_bytes: Some(20_000), ..settings(directory.path()) };
+    let events = clip_of(set, FRAMES, 10_000, |_| std::thread::sleep(std::time::Duration::from_micros(300)));
+    let [ClipEvent::Saved { path, frames, lost, .. }] = &events[..] else { panic!("{events:?}") };
+    assert!((100..200).contains(frames), "{frames} frames of 10 kB in 2 MiB");
+    assert_eq!((sequences(path), frames + lost), ((1..=*frames).collect(), FRAMES - 1));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no other file is left");
+}
+
+#[test]
+fn a_clip_that_cannot_be_closed_is_no_saved_one() {
+    kinora::recording::guard_mapped_files().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let events = clip_of(settings(directory.path()), 60, 1000, |sequence| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        if sequence == 59 {
+            // Everything is written by now; somebody cuts the file short.
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+            std::fs::OpenOptions::new().write(true).open(file).unwrap().set_len(20_000).unwrap();
+        }
+    });
+    let [ClipEvent::Failed { reason, .. }] = &events[..] else { panic!("{events:?}") };
+    assert!(reason.contains("cut short") && reason.contains("what is left of it"), "{reason}");
+}
+
+#[test]
+fn a_frame_with_larger_masks_than_the_source_said_is_lost_to_its_clip_and_none_comes_in_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut sink, control) = ClipSink::new(Box::new(Counter::default()), settings(directory.path())).unwrap();
+    let mut info = SourceInfo::new("test");
+    (info.frame_rate, info.side_bytes_max) = ((10, 1), 10);
+    sink.begin(&info, ClockPair { monotonic: Timestamp::from_ns(0), wall: START }).unwrap();
+    for sequence in 0..20 {
+        let since = Span::from_ns(FRAME_TIME.as_ns() * sequence);
+        let meta = FrameMeta {
+            sequence: sequence as u64,
+            captured_at: Timestamp::from_ns(0) + since,
+            captured_wall: START + since,
+            ..FrameMeta::new()
+        };
+        let (results, side): (_, &[u8]) = (Results::new(), if sequence % 2 == 0 { &[3; 10] } else { &[3; 20] });
+        let (pixels, jpeg, sensor, labels, losses) = (None, None, &[], None, &[]);
+        let frame = Frame { meta: &meta, results: &results, pixels, jpeg, side, sensor, labels, losses };
+        assert_eq!(sink.add(&frame).unwrap(), Added::Kept);
+        if sequence == 10 {
+            control.trigger("x", Span::from_s(1), Span::from_ms(500)).unwrap();
+        }
+    }
+    sink.finish().unwrap();
+    let events: Vec<_> = control.events().collect();
+    let [ClipEvent::Saved { path, frames: 8, lost: 8, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(sequences(path), [2, 4, 6, 8, 10, 12, 14, 16]);
+}

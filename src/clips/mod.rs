@@ -67,10 +67,11 @@ pub enum ClipEvent {
         /// Pre-roll that was asked for and that the history did not reach back to.
         pre_short: Span,
         /// Above zero when frames left the history before they were written: the clip ends short, and so many frames that were
-        /// captured for it until then are not in it; or the disk got full, and took so many frames no more.
+        /// captured for it until then are not in it; or the disk got full, and took so many frames no more; or so many had
+        /// larger masks or sensor bytes than the source said that it has.
         lost: u64,
     },
-    /// It was not saved.
+    /// It was not saved, or could not be closed cleanly and lies there as far as it came.
     Failed {
         /// Label of the trigger that began it.
         label: Label,

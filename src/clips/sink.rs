@@ -14,7 +14,7 @@ use super::{ClipControl, ClipEvent, EVENTS_MAX, REQUESTS_MAX, Request, Wish, che
 use crate::error::{Error, Result};
 use crate::event::{Event, EventKind};
 use crate::frame::Frame;
-use crate::ledger::Loss;
+use crate::ledger::{Cause, Loss};
 use crate::recorder::SIZE_MIN;
 use crate::recording::Directory;
 use crate::replay::operator::frame_bytes;
@@ -250,8 +250,9 @@ impl Work {
 
     fn trigger(&mut self, request: Request, refused: &mut Producer<ClipEvent>) {
         let Request { label, wish, lock } = request;
-        // A clip needs two messages now and one at its end; without room for them it is not begun.
-        let room = self.messages.as_ref().is_some_and(|messages| messages.slots() > SLOTS + CLIPS_MAX);
+        // A clip needs two messages now and one at its end; without room for them, and for the frames and ends of all, it is not
+        // begun.
+        let room = self.messages.as_ref().is_some_and(|messages| messages.slots() >= 2 + SLOTS + CLIPS_MAX);
         let started = match wish {
             _ if !room => Started::TooMany,
             Wish::Around { pre, post } => self.plan.trigger(pre, post, &self.history),
@@ -291,9 +292,11 @@ impl Work {
                         // No free slot: the disk is busy, the frame stays in the history.
                         let Ok(mut slot) = self.slots.pop() else { break };
                         let labels = (!self.info.labels.is_empty()).then_some(&self.info.labels);
-                        if let Some(frame) = self.history.frame(ordinal, labels) {
-                            // The slots are as large as the history's promise.
-                            let _ = slot.copy_from(&frame);
+                        let frame = self.history.frame(ordinal, labels);
+                        // The history's promise is one for all parts of a frame; a slot has a place for each, as large as the
+                        // source said.
+                        if frame.is_none_or(|frame| slot.copy_from(&frame).is_err()) {
+                            slot.lost = Some(Cause::TooBig);
                         }
                         self.send(Message::Frame { id, slot });
                         self.plan.handed_over(id);

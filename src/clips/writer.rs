@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::recorder::Recorder;
 use crate::recording::directory::sync_directory;
 use crate::recording::names::LOCKED_ENDING;
-use crate::sink::{Added, FrameSink as _};
+use crate::sink::{Added, FrameSink as _, Summary};
 use crate::slot::Slot;
 use crate::source::SourceInfo;
 use crate::time::{Span, WallTime};
@@ -78,7 +78,7 @@ enum Open {
         utc_offset_s: i32,
         temporary: PathBuf,
         locked: bool,
-        /// Frames that the disk took no more.
+        /// Frames that the disk took no more, or that did not fit a slot.
         lost: u64,
     },
     Failed {
@@ -145,10 +145,11 @@ impl ClipThread {
         let directory = &self.settings.directory;
         let stem = stem(&label, wall, utc_offset_s);
         let temporary = unused(directory, &format!(".{stem}"), ".partial.kinora");
+        // A clip is one file: another would have none to name it.
         let mut builder =
-            Recorder::builder().file(&temporary).source(&self.info).min_free(self.settings.min_free_bytes);
+            Recorder::builder().file(&temporary).source(&self.info).min_free(self.settings.min_free_bytes).one_file();
         if let Some(bytes) = self.settings.keep_size {
-            // A clip is one file: it may take all of it.
+            // It may take all of it.
             builder = builder.keep_size(bytes).split_size(bytes).locked_share(self.settings.locked_percent);
         }
         let recorder = Box::new(builder.create()?);
@@ -181,6 +182,10 @@ impl Open {
     /// Writes one frame; the bytes that it took.
     fn add(&mut self, slot: &Slot, info: &SourceInfo) -> u64 {
         let Self::Writing { recorder, label, lost, .. } = self else { return 0 };
+        if slot.lost.is_some() {
+            *lost += 1;
+            return 0;
+        }
         let before = recorder.bytes_written();
         let labels = (!info.labels.is_empty()).then_some(&info.labels);
         match recorder.add(&slot.frame(labels)) {
@@ -204,7 +209,7 @@ fn finish(
     ending: &str,
 ) -> Result<(PathBuf, u64)> {
     let ended = recorder.ended();
-    let frames = recorder.finish()?.frames;
+    let Summary { frames, failure, .. } = recorder.finish()?;
     if frames == 0 {
         let _ = fs::remove_file(temporary);
         let why = ended.map_or_else(|| "it has no frame".to_owned(), |ended| ended.to_string());
@@ -220,7 +225,10 @@ fn finish(
             Ok(()) => Ok(()),
         };
         named.and_then(|()| sync_directory(directory)).map_err(Error::io(format!("naming {}", path.display())))?;
-        return Ok((path, frames));
+        return match failure {
+            None => Ok((path, frames)),
+            Some(failure) => Err(Error::Setting(format!("{failure}; what is left of it is {}", path.display()))),
+        };
     }
     Err(Error::Setting(format!("no free name for clip {stem} in {}", directory.display())))
 }

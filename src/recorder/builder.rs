@@ -69,6 +69,7 @@ pub struct RecorderBuilder {
     pub(super) source: Option<Box<SourceInfo>>,
     pub(super) id: Option<[u8; 16]>,
     pages: Option<Arc<dyn Pages>>,
+    pub(super) one_file: bool,
 }
 
 /// Smallest accepted split and total sizes: a file with its header and index has to fit.
@@ -93,6 +94,7 @@ impl Default for RecorderBuilder {
             source: None,
             id: None,
             pages: None,
+            one_file: false,
         }
     }
 }
@@ -155,6 +157,13 @@ impl RecorderBuilder {
     #[must_use]
     pub fn split_size(mut self, bytes: u64) -> Self {
         self.split_size = Some(bytes);
+        self
+    }
+
+    /// Where another file would follow, the recording ends: for who has one name for it.
+    #[must_use]
+    pub(crate) fn one_file(mut self) -> Self {
+        self.one_file = true;
         self
     }
 

@@ -44,7 +44,7 @@ use crate::time::{ClockPair, Span};
 use output::{Kept, Refusal};
 use picture::{Largest, PictureStage};
 use series::{Plan, Series, derived_id};
-use split::Files;
+use split::{Files, Next};
 
 /// Writes recordings. Dropping it closes the file as [`finish`](Recorder::finish) does, but tells nobody what went wrong.
 pub struct Recorder {
@@ -351,9 +351,13 @@ impl Recorder {
         let Stage::Planned(plan) = std::mem::replace(&mut self.stage, Stage::Finished(Box::default())) else {
             return Err(finished());
         };
-        let ahead = !self.settings.is_stepped() && plan.leaves_room_for_two(&writer);
+        let next = match self.settings.one_file {
+            true => Next::Never,
+            false if !self.settings.is_stepped() && plan.leaves_room_for_two(&writer) => Next::Ahead,
+            false => Next::Here,
+        };
         let series = Series::new(*plan, header, writer, self.settings.is_stepped());
-        let mut files = Files::open(series, self.settings.file_bytes_max(), self.settings.split_time, ahead)?;
+        let mut files = Files::open(series, self.settings.file_bytes_max(), self.settings.split_time, next)?;
         for event in std::mem::take(&mut self.early_events) {
             let _ = files.event(&event, self.now, &mut self.ledger, &mut self.handed_over);
         }

@@ -27,6 +27,17 @@ enum Maker {
     Ahead(Relay),
 }
 
+/// How files after the first are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// By a thread, shortly before they are needed.
+    Ahead,
+    /// By the caller, when they are needed.
+    Here,
+    /// Not at all: where one would be needed, the recording ends.
+    Never,
+}
+
 /// The open file and the way to the next.
 pub struct Files {
     /// `None` once the recording ended.
@@ -37,6 +48,8 @@ pub struct Files {
     first_at: Option<Timestamp>,
     /// The next file was asked for.
     asked: bool,
+    /// There is no file after this one.
+    is_last: bool,
     removed: Arc<Removed>,
 }
 
@@ -48,16 +61,20 @@ const AHEAD_SPAN: Span = Span::from_s(5);
 const FILES_TRIED_MAX: usize = 3;
 
 impl Files {
-    /// Makes the first file. `ahead`: further ones are made by a thread.
+    /// Makes the first file.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn open(mut series: Series, bytes_max: Option<u64>, span_max: Option<Span>, ahead: bool) -> Result<Self> {
+    pub fn open(mut series: Series, bytes_max: Option<u64>, span_max: Option<Span>, next: Next) -> Result<Self> {
         let current = Some(series.open_first()?);
         let removed = series.removed();
         // Also without splits: a file that fails is followed by another.
-        let maker = if ahead { Maker::Ahead(Relay::start(series)?) } else { Maker::Here(Box::new(series)) };
-        Ok(Self { current, maker, bytes_max, span_max, first_at: None, asked: false, removed })
+        let maker = match next {
+            Next::Ahead => Maker::Ahead(Relay::start(series)?),
+            Next::Here | Next::Never => Maker::Here(Box::new(series)),
+        };
+        let is_last = next == Next::Never;
+        Ok(Self { current, maker, bytes_max, span_max, first_at: None, asked: false, is_last, removed })
     }
 
     /// The open file; empty once the recording ended.
@@ -85,6 +102,10 @@ impl Files {
         handed_over: &mut Kept,
     ) -> Result<(), Refusal> {
         if self.is_full_for(frame, self.bytes_max, self.span_max) {
+            if self.is_last {
+                let reason = StoreError::FileLimit { bytes: self.bytes_max.unwrap_or(u64::MAX) };
+                return Err(Refusal::End(Ended { frames: self.kept().frames, durable: None, reason }));
+            }
             self.begin_next(now, handed_over)?;
         }
         self.try_files(now, handed_over, |part| {
@@ -133,7 +154,10 @@ impl Files {
                     let in_doubt = part.kept().without(&before);
                     part.in_doubt.add(&Kept { bytes: 0, ..in_doubt });
                     // A file that failed before anything in it was safe: the disk is gone, another file would be too.
-                    if tries == FILES_TRIED_MAX || ended.durable == Some(0) && ended.frames > 0 && tries > 1 {
+                    if self.is_last
+                        || tries == FILES_TRIED_MAX
+                        || ended.durable == Some(0) && ended.frames > 0 && tries > 1
+                    {
                         return Err(Refusal::End(ended));
                     }
                     let note = doubt_note(&part.path, ended, now);
@@ -303,7 +327,7 @@ mod tests {
         };
         let header = SessionHeader::from_source(&SourceInfo::new("test"), ClockPair::default(), [1; 16]);
         let series = Series::new(plan, header, WriterSettings::tiny(), true);
-        let mut files = Files::open(series, None, None, false).unwrap();
+        let mut files = Files::open(series, None, None, Next::Here).unwrap();
         files.current.as_mut().unwrap().output = Output::Scripted(scripted.into_iter().rev().collect());
         files
     }
@@ -337,6 +361,17 @@ mod tests {
         assert_eq!(second.frame(0).unwrap().meta.sequence, 2);
         let note = second.events().unwrap().remove(0).1;
         assert!(note.text.ends_with("frames from 1 on of a.kinora are in doubt"), "{}", note.text);
+    }
+
+    #[test]
+    fn a_recording_of_one_file_ends_where_another_would_begin() {
+        let top = tempfile::tempdir().unwrap();
+        let mut files = files(top.path(), vec![Ok(()), Err(sync_failed(1, 1))]);
+        files.is_last = true;
+        let mut ledger = Ledger::new();
+        assert_eq!(add(&mut files, 0, &mut ledger), Ok(()));
+        assert!(matches!(add(&mut files, 1, &mut ledger), Err(Refusal::End(Ended { durable: Some(1), .. }))));
+        assert_eq!(files.finish(&mut ledger).unwrap().paths.len(), 1);
     }
 
     #[test]

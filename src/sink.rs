@@ -116,7 +116,7 @@ pub trait FrameSink: Send {
     ///
     /// # Errors
     /// The sink can take no more (disk full, I/O error); all that it kept so far stays good. It is not called again but for
-    /// `finish`.
+    /// `after_end` and `finish`.
     fn add(&mut self, frame: &Frame<'_>) -> Result<Added>;
 
     /// Takes losses after which no frame came (the end of a session, a long stall).
@@ -133,6 +133,10 @@ pub trait FrameSink: Send {
 
     /// Nothing came for a moment: what is due by time alone (a sync) can begin. Called a few times a second then.
     fn idle(&mut self) {}
+
+    /// A frame that came after this sink said that it takes no more: for whoever does something else with frames besides, as a
+    /// clip saver does. By default nothing.
+    fn after_end(&mut self, _frame: &Frame<'_>) {}
 
     /// Ends cleanly and tells what was kept.
     ///
@@ -165,6 +169,10 @@ impl FrameSink for Box<dyn FrameSink> {
 
     fn idle(&mut self) {
         (**self).idle();
+    }
+
+    fn after_end(&mut self, frame: &Frame<'_>) {
+        (**self).after_end(frame);
     }
 
     fn finish(&mut self) -> Result<Summary> {

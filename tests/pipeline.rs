@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use kinora::clips::{ClipEvent, ClipSettings};
 use kinora::prelude::*;
 use kinora::source::SourceError;
 use kinora::{Added, ClockPair, FrameSink, Loss, ManualClock, PictureFormat, Summary, WallTime};
@@ -489,6 +490,24 @@ fn a_full_disk_ends_the_recording_and_not_the_session() {
     assert_eq!(report.sink_error.unwrap().to_string(), "the disk is full");
     assert_eq!((report.status.kept, report.status.lost_for(Cause::WriteFailed)), (10, 40));
     assert!(seen.lock().unwrap().finished);
+}
+
+#[test]
+fn clips_are_saved_also_after_the_recording_beside_them_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = Notebook { full_after: Some(10), ..Notebook::default() };
+    let clock = Arc::new(ManualClock::new(ClockPair::default()));
+    let capture = Capture::new(Counter::new(false, 200)).clock(clock);
+    let clips = ClipSettings { min_free_bytes: 0, ..ClipSettings::new(directory.path()) };
+    let mut session = Session::builder().source(capture).recorder(sink).clip_settings(clips).start().unwrap();
+    session.wait_within(Span::from_s(1));
+    assert!(session.status().sink_failed && !session.status().ended);
+    session.trigger("late", Span::from_ms(5), Span::from_ms(5)).unwrap();
+    while !session.wait_within(Span::from_s(1)) {}
+    let control = session.take_clip_control().unwrap();
+    assert_eq!(session.stop().unwrap().status.kept, 10);
+    let events: Vec<_> = control.events().collect();
+    assert!(matches!(events[..], [ClipEvent::Saved { frames: 11, lost: 0, .. }]), "{events:?}");
 }
 
 #[test]

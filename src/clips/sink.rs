@@ -140,6 +140,14 @@ impl FrameSink for ClipSink {
         added
     }
 
+    /// Clips are cut also when the recording beside them has ended.
+    fn after_end(&mut self, frame: &Frame<'_>) {
+        self.inner.after_end(frame);
+        if let Some(work) = &mut self.work {
+            work.frame(frame, &mut self.requests, &mut self.refused);
+        }
+    }
+
     fn loss(&mut self, loss: &Loss) -> Result<()> {
         self.inner.loss(loss)
     }

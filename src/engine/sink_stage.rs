@@ -66,6 +66,7 @@ impl SinkStage {
 
     fn keep(&mut self, slot: &Slot) {
         if self.failure.is_some() {
+            self.sink.after_end(&slot.frame(labels(&self.info)));
             return self.lose(slot, Cause::WriteFailed, false);
         }
         match self.sink.add(&slot.frame(labels(&self.info))) {

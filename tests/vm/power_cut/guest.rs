@@ -310,7 +310,8 @@ fn command(random: &mut Random, boot: u64) {
     let source = format!("virtual:seed={},size=64x48,fps=50", boot + 1);
     let sync = ["every-frame", "100ms", "1s"][random.below(3) as usize];
     let arguments = ["record", "--source", &source, "--format", "raw", "--out", FOLDER, "--sync", sync];
-    let limits = ["--split-size", "1MiB", "--min-free", "0"];
+    // Quiet: a progress line would stand before the claims on the same terminal.
+    let limits = ["--split-size", "1MiB", "--min-free", "0", "--quiet"];
     let mut kinora = Command::new("/bin/kinora").args(arguments).args(limits).spawn().expect("kinora starts");
     let (mut tails, begun) = (BTreeMap::new(), Instant::now());
     while kinora.try_wait().expect("a child").is_none() {

@@ -4,21 +4,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::disk::{Disk, Fate, Manner, Trigger, check_the_disk_itself};
+use crate::disk::{Disk, Fate, Manner, check_the_disk_itself};
 use crate::judge::{Account, check_the_judge_itself};
 use crate::random::Random;
 
 /// An emulated machine on a busy host: longer than any boot takes.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// A machine that has neither said nor written anything for so long is the emulator's fault: about once in 150 starts its
-/// processor spins in the guest's kernel for minutes when it goes on from a stored state. It is started again, at most so often.
-const SILENCE: Duration = Duration::from_secs(100);
-const STARTS_MAX: u64 = 3;
 /// A machine that writes nothing for so long is cut off all the same.
 const QUIET: Duration = Duration::from_secs(3);
 /// Power cuts until the next disk is made, so that a failure has a short history.
@@ -270,63 +264,18 @@ struct History<'a> {
     writes: u64,
     boots: u64,
     boot_time: Duration,
-    /// Starts in which nothing happened.
-    silent: u64,
-}
-
-/// A machine that runs, and the disk that it has.
-struct Started {
-    begun: Instant,
-    machine: Child,
-    lines: mpsc::Receiver<String>,
-    /// What it said first.
-    first: Option<String>,
-    trigger: Arc<Trigger>,
-    server: JoinHandle<Disk>,
 }
 
 impl<'a> History<'a> {
     fn new(asked: &'a Asked) -> Self {
         let image = asked.folder.join("disk.img");
         let (account, fate) = (Account::default(), Fate::default());
-        Self { asked, account, image, fate, flushes: 0, writes: 0, boots: 0, boot_time: Duration::ZERO, silent: 0 }
+        Self { asked, account, image, fate, flushes: 0, writes: 0, boots: 0, boot_time: Duration::ZERO }
     }
 
     fn new_disk(&mut self) {
         self.account.forget_claims();
         self.asked.copy_pristine(&self.image);
-    }
-
-    /// Starts the machine until it says something. One that did nothing has nothing to lose, and is no power cut.
-    fn start(&mut self, cut: u64, go: &str) -> Started {
-        let (socket, state) = (self.asked.folder.join("disk.sock"), self.asked.state());
-        for start in 1.. {
-            let _ = std::fs::remove_file(&socket);
-            let listener = UnixListener::bind(&socket).expect("a socket in our folder");
-            let mut disk = Disk::open(&self.image, &self.asked.whole(), self.asked.kind == "lying").expect("our image");
-            let begun = Instant::now();
-            let mut machine = self.asked.start(&socket, cut, self.asked.resumes.then_some(&*state));
-            let trigger = disk.trigger();
-            let server = std::thread::spawn(move || {
-                disk.serve(&listener).expect("the disk serves");
-                disk
-            });
-            let lines = listen(&mut machine);
-            if self.asked.resumes {
-                say(&mut machine, go);
-            }
-            let first = lines.recv_timeout(SILENCE).ok();
-            if first.is_some() || start == STARTS_MAX {
-                return Started { begun, machine, lines, first, trigger, server };
-            }
-            machine.kill().expect("it is our child");
-            machine.wait().expect("it is our child");
-            let disk = server.join().expect("the disk serves");
-            assert!(disk.writes == 0, "boot {cut}: the machine wrote to its disk and said nothing");
-            self.silent += 1;
-            println!("boot {cut}: the machine neither said nor wrote anything; started again");
-        }
-        unreachable!("the last start is not repeated")
     }
 
     /// Boots and, when there is a plan, cuts the power; without one it only looks.
@@ -335,17 +284,30 @@ impl<'a> History<'a> {
         self.boots += 1;
         let (seed, mode) = (self.asked.seed, plan.as_ref().map_or("only-check", |plan| plan.mode));
         let context = format!("{} seed {seed} boot {cut}", self.asked.fs);
+        let socket = self.asked.folder.join("disk.sock");
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).expect("a socket in our folder");
+        let mut disk = Disk::open(&self.image, &self.asked.whole(), self.asked.kind == "lying").expect("our image");
+        let begun = Instant::now();
+        let state = self.asked.state();
+        let mut machine = self.asked.start(&socket, cut, self.asked.resumes.then_some(&*state));
+        let trigger = disk.trigger();
+        let server = std::thread::spawn(move || {
+            disk.serve(&listener).expect("the disk serves");
+            disk
+        });
         let after = plan.as_ref().map_or("idle", |plan| plan.after);
+        let (lines, mut trace) = (listen(&mut machine), Vec::new());
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let writeback = if plan.as_ref().is_some_and(|plan| plan.is_early) { "early" } else { "late" };
         let go =
             format!("go fs={} seed={seed} boot={cut} mode={mode} time={time} writeback={writeback}\n", self.asked.fs);
-        let Started { begun, mut machine, lines, mut first, trigger, server } = self.start(cut, &go);
-        let mut trace = Vec::new();
+        if self.asked.resumes {
+            say(&mut machine, &go);
+        }
         let (mut limit, mut is_running) = (begun + PATIENCE, false);
         loop {
-            let left = limit.saturating_duration_since(Instant::now());
-            match first.take().map_or_else(|| lines.recv_timeout(left), Ok) {
+            match lines.recv_timeout(limit.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     if line == "ready" {
                         say(&mut machine, &go);
@@ -422,9 +384,6 @@ impl<'a> History<'a> {
     }
 
     fn tell(&self, cuts: u64, took: Duration) {
-        if self.silent > 0 {
-            println!("{} starts of the emulator in which nothing happened were repeated", self.silent);
-        }
         let Account { broken, trouble, claims_checked, frames_read, lost, lost_most, lost_ms, unborn, damaged, .. } =
             &self.account;
         for failure in broken {

@@ -60,9 +60,7 @@ fn run(command: Command, manner: Manner) -> Result<End, Failure> {
         Command::Cut { file, range, out } => cli::copy::cut(&file, &range, &out, manner),
         Command::Diff { before, after, iou } => cli::diff::run(&before, &after, iou, manner),
         Command::Tail { file, from_start } => cli::tail::run(&file, from_start, manner),
-        Command::Memory { source, engine, replay, clips, frame_bytes } => {
-            cli::memory::run(&source, &engine, replay, clips, frame_bytes, manner)
-        }
+        Command::Memory { source, engine, beside } => cli::memory::run(&source, &engine, &beside, manner),
         Command::Network(name) => cli::network::run(name.as_deref(), manner),
         Command::Decode(decode) => cli::decode::run(&decode, manner),
         Command::Doctor(doctor) => cli::doctor::run(&doctor, manner),

@@ -133,7 +133,7 @@ fn the_doctor_tells_every_check_and_a_remedy_for_each_warning() {
     }
     let warnings = findings.iter().filter(|finding| finding["state"] == "warning").count();
     assert_eq!(told["warnings"].as_u64(), Some(warnings as u64));
-    let expected = "kernel, governor, memory, memory lock, real-time, timer slack, wake-up, disk speed, disk room, card wear, \
+    let expected = "kernel, governor, processors, memory, memory lock, real-time, timer slack, wake-up, disk speed, disk room, card wear, \
                     camera, IMX500";
     assert_eq!(checks, expected.split(", ").collect());
     let figures = |check: &str| &findings.iter().find(|finding| finding["check"] == check).unwrap()["figures"];
@@ -155,6 +155,13 @@ fn the_doctor_looks_at_a_machine_whose_camera_or_disk_cannot_be_used() {
         let found: Vec<_> = findings.filter(|finding| finding["check"] == check).cloned().collect();
         found.into_iter().next().unwrap_or_else(|| panic!("{check}: {told}"))
     };
+    let needed = |line: &str| found(line, "memory")["figures"]["needed_bytes"].as_u64().unwrap();
+    let recording = needed("--source virtual");
+    let window = needed("--source virtual --replay-frames 900");
+    assert!(window > recording + 900 * 90_000, "a window of 900 frames is in what is needed: {recording}, {window}");
+    assert!(needed("--source virtual --replay-frames 900 --clip-history 10s") > window);
+    let processors = found("--source virtual --cpus 0,1000", "processors");
+    assert_eq!((&processors["state"], &processors["remedy"]), (&"warning".into(), &"--cpus 0".into()), "{processors}");
     let source = found("--source v4l2:/dev/video4711", "source");
     assert_eq!(source["state"], "warning");
     assert!(source["found"].as_str().unwrap().contains("/dev/video4711"), "{source}");

@@ -580,6 +580,15 @@ pub struct MemoryArgs {
     pub source: SourceArgs,
     #[command(flatten)]
     pub post: PostArgs,
+    #[command(flatten)]
+    pub beside: BesideArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// What takes memory beside a recording.
+#[derive(Args, Debug)]
+pub struct BesideArgs {
     /// Add the window of a replay that holds N frames
     #[arg(long, value_name = "N")]
     pub replay_frames: Option<String>,
@@ -589,8 +598,6 @@ pub struct MemoryArgs {
     /// Bytes promised to each frame of both [default: by size and quality]
     #[arg(long, value_name = "SIZE")]
     pub frame_bytes: Option<String>,
-    #[command(flatten)]
-    pub engine: EngineArgs,
 }
 
 #[derive(Args, Debug)]
@@ -638,6 +645,8 @@ pub struct DoctorArgs {
     /// How long to measure wake-ups, up to 1h
     #[arg(long, value_name = "TIME", default_value = "2s")]
     pub wake_time: String,
+    #[command(flatten)]
+    pub beside: BesideArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
 }

@@ -15,6 +15,7 @@ use super::args::{self, Sub};
 use super::ctl::Ctl;
 use super::decode::{self, Decode};
 use super::doctor::Doctor;
+use super::memory::Beside;
 use super::replay::{Replay, ReplayOutput};
 
 use super::redetect::Redetect;
@@ -29,46 +30,15 @@ pub enum Command {
     Replay(Box<Replay>),
     Ctl(Ctl),
     Info(Vec<PathBuf>),
-    Cat {
-        file: PathBuf,
-        range: Range,
-        all: bool,
-    },
+    Cat { file: PathBuf, range: Range, all: bool },
     Verify(PathBuf),
-    Repair {
-        file: PathBuf,
-        out: PathBuf,
-    },
-    Export {
-        file: PathBuf,
-        out: Place,
-    },
-    Import {
-        file: Place,
-        out: PathBuf,
-        min_free: u64,
-    },
-    Cut {
-        file: PathBuf,
-        range: Range,
-        out: PathBuf,
-    },
-    Diff {
-        before: PathBuf,
-        after: PathBuf,
-        iou: f32,
-    },
-    Tail {
-        file: PathBuf,
-        from_start: bool,
-    },
-    Memory {
-        source: SourceChoice,
-        engine: EngineChoice,
-        replay: Option<u32>,
-        clips: Option<Span>,
-        frame_bytes: Option<usize>,
-    },
+    Repair { file: PathBuf, out: PathBuf },
+    Export { file: PathBuf, out: Place },
+    Import { file: Place, out: PathBuf, min_free: u64 },
+    Cut { file: PathBuf, range: Range, out: PathBuf },
+    Diff { before: PathBuf, after: PathBuf, iou: f32 },
+    Tail { file: PathBuf, from_start: bool },
+    Memory { source: SourceChoice, engine: EngineChoice, beside: Beside },
     Network(Option<String>),
     Decode(Decode),
     Doctor(Box<Doctor>),
@@ -222,18 +192,7 @@ impl Command {
             Sub::Memory(args) => Self::Memory {
                 source: source(settings)?,
                 engine: engine(settings)?,
-                replay: match args.replay_frames.as_deref() {
-                    Some(text) => Some(
-                        units::number(text, 1, MAX_FRAMES).map_err(|refusal| format!("--replay-frames: {refusal}"))?
-                            as u32,
-                    ),
-                    None => None,
-                },
-                clips: match args.clip_history.as_deref() {
-                    Some(text) => Some(positive_span(text).map_err(|refusal| format!("--clip-history: {refusal}"))?),
-                    None => None,
-                },
-                frame_bytes: settings.get("frame-bytes", |text| at_least(text, 1 << 10))?.map(|bytes| bytes as usize),
+                beside: beside(&args.beside, settings)?,
             },
             Sub::Network(args) => Self::Network(args.network),
             Sub::Decode(args) => Self::Decode(decode(args)?),
@@ -395,10 +354,22 @@ fn play(args: args::PlayArgs, settings: &Settings, json: bool) -> Result<Play, S
     Ok(play)
 }
 
+fn beside(args: &args::BesideArgs, settings: &Settings) -> Result<Beside, String> {
+    let refused = |name: &'static str| move |refusal| format!("--{name}: {refusal}");
+    let frames = args.replay_frames.as_deref().map(|text| units::number(text, 1, MAX_FRAMES));
+    let history = args.clip_history.as_deref().map(positive_span);
+    Ok(Beside {
+        replay_frames: frames.transpose().map_err(refused("replay-frames"))?.map(|frames| frames as u32),
+        clip_history: history.transpose().map_err(refused("clip-history"))?,
+        frame_bytes: settings.get("frame-bytes", |text| at_least(text, 1 << 10))?.map(|bytes| bytes as usize),
+    })
+}
+
 fn doctor(args: &args::DoctorArgs, settings: &Settings) -> Result<Doctor, String> {
     Ok(Doctor {
         source: source(settings)?,
         engine: engine(settings)?,
+        beside: beside(&args.beside, settings)?,
         out: settings.need("out", |text| Ok(PathBuf::from(text)))?,
         keep_size: settings.get("keep-size", |text| at_least(text, 1 << 20))?,
         min_free: settings.need("min-free", units::bytes)?,

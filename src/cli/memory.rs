@@ -29,31 +29,42 @@ struct RegionJson {
     total_bytes: u64,
 }
 
-/// Prints the budget of recording this source.
-pub fn run(
-    choice: &SourceChoice,
-    engine: &EngineChoice,
-    replay_frames: Option<u32>,
-    clip_history: Option<Span>,
-    frame_bytes: Option<usize>,
-    manner: Manner,
-) -> Result<End, Failure> {
-    let info = info(choice)?;
+/// What takes memory beside a recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Frames of a replay's window.
+    pub replay_frames: Option<u32>,
+    /// How long before an event clips can begin.
+    pub clip_history: Option<Span>,
+    /// Bytes promised to each frame of both.
+    pub frame_bytes: Option<usize>,
+}
+
+/// The budget of recording this source, and what goes on beside it.
+pub fn regions(info: &SourceInfo, engine: &EngineChoice, beside: &Beside) -> Result<Vec<Region>, Failure> {
     let settings = source::engine(engine);
-    let mut regions = budget::recording(&info, &settings)?;
-    if let Some(capacity) = replay_frames {
+    let mut regions = budget::recording(info, &settings)?;
+    let frame_bytes = beside.frame_bytes;
+    if let Some(capacity) = beside.replay_frames {
         let picture = info.picture.map_or((0, 0), |picture| (picture.width, picture.height));
         let limits = ReplayLimits { capacity, picture, frame_bytes, ..ReplayLimits::default() };
         regions.extend(budget::replay(&limits, engine.quality));
     }
-    if replay_frames.is_some() && clip_history.is_some() {
-        regions.push(budget::replay_tap(&info, &settings)?);
+    if beside.replay_frames.is_some() && beside.clip_history.is_some() {
+        regions.push(budget::replay_tap(info, &settings)?);
     }
-    if let Some(history) = clip_history {
+    if let Some(history) = beside.clip_history {
         let mut clips = ClipSettings { history, frame_bytes, ..ClipSettings::new("clips") };
-        clips.frame_bytes = settings.clip_frame_bytes(&clips, &info);
-        regions.extend(budget::clips(&info, &clips));
+        clips.frame_bytes = settings.clip_frame_bytes(&clips, info);
+        regions.extend(budget::clips(info, &clips));
     }
+    Ok(regions)
+}
+
+/// Prints the budget of recording this source.
+pub fn run(choice: &SourceChoice, engine: &EngineChoice, beside: &Beside, manner: Manner) -> Result<End, Failure> {
+    let info = info(choice)?;
+    let regions = regions(&info, engine, beside)?;
     let total_bytes = budget::total(&regions);
     let mut results = Results::new();
     if manner.json {

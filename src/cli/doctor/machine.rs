@@ -7,6 +7,7 @@ use std::thread;
 
 use kinora::thread::{lock_memory, set_rt_priority, set_timer_slack, unlock_memory};
 use rustix::process::{Resource, getrlimit};
+use rustix::thread::CpuSet;
 
 use super::Finding;
 use crate::cli::memory::available_bytes;
@@ -64,12 +65,31 @@ pub fn governor() -> Finding {
     )
 }
 
+/// Whether the engine's threads can be kept on the processors of `--cpus`.
+pub fn processors(cpus: &[usize]) -> Finding {
+    const CHECK: &str = "processors";
+    let Ok(granted) = rustix::thread::sched_getaffinity(None) else {
+        return Finding::note(CHECK, "the system does not say which may be used");
+    };
+    let granted: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| granted.is_set(cpu)).collect();
+    let missing: Vec<usize> = cpus.iter().filter(|cpu| !granted.contains(cpu)).copied().collect();
+    let list = |cpus: &[usize]| cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    let granted_list = list(&granted);
+    if missing.is_empty() {
+        let kept = if cpus.is_empty() { String::new() } else { format!("; the engine keeps to {}", list(cpus)) };
+        return Finding::ok(CHECK, format!("{granted_list} may be used{kept}"));
+    }
+    let found = format!("{} of --cpus cannot be used, only {granted_list}", list(&missing));
+    let usable: Vec<usize> = cpus.iter().filter(|cpu| granted.contains(cpu)).copied().collect();
+    let remedy = if usable.is_empty() { "leave --cpus out".into() } else { format!("--cpus {}", list(&usable)) };
+    Finding::warning(CHECK, found, remedy)
+}
+
 /// Whether the session's memory is there without swapping, with half as much to spare.
 pub fn memory(needed: u64) -> Finding {
     let Some(available) = available_bytes() else { return Finding::note("memory", "/proc/meminfo does not say") };
     let found = format!("{} available, {} needed (kinora memory)", show_bytes(available), show_bytes(needed));
-    let remedy =
-        "end other programs, or make it less: --size, --ring 1, --encoders 1 (kinora memory shows what each costs)";
+    let remedy = "end other programs, or make it less: --size, --ring 1, --encoders 1, fewer frames in memory (kinora memory shows what each costs)";
     Finding::when(available < needed + needed / 2, "memory", found, remedy)
         .figure("available_bytes", available)
         .figure("needed_bytes", needed)

@@ -15,15 +15,16 @@ use serde::Serialize;
 
 use super::command::{EngineChoice, SourceChoice};
 use super::end::{End, Failure};
-use super::memory;
+use super::memory::{self, Beside};
 use super::output::{Manner, Results};
-use super::source;
 
 /// What `kinora doctor` was asked for, checked.
 #[derive(Debug)]
 pub struct Doctor {
     pub source: SourceChoice,
     pub engine: EngineChoice,
+    /// What takes memory beside the recording.
+    pub beside: Beside,
     /// Where recordings would go.
     pub out: PathBuf,
     pub keep_size: Option<u64>,
@@ -119,11 +120,12 @@ pub fn run(doctor: &Doctor, manner: Manner) -> Result<End, Failure> {
         Ok(info) => (info, None),
         Err(failure) => (memory::assumed(&doctor.source), Some(unopened(&failure))),
     };
-    let regions = budget::recording(&info, &source::engine(&doctor.engine))?;
+    let regions = memory::regions(&info, &doctor.engine, &doctor.beside)?;
     let own: u64 = regions.iter().filter(|row| row.memory == Memory::Own).map(|row| row.total()).sum();
     let mut findings = vec![
         machine::kernel(),
         machine::governor(),
+        machine::processors(&doctor.engine.cpus),
         machine::memory(budget::total(&regions)),
         machine::locked_memory(own),
         machine::real_time(priority),

@@ -73,7 +73,7 @@ pub fn total(regions: &[Region]) -> u64 {
 pub const FIXED_OWN_BYTES: u64 = 3_000_000;
 
 /// What a process maps besides the recording: the program and the C library. Measured likewise, with a build for tests.
-pub const FIXED_FILE_BYTES: u64 = 12_000_000;
+pub const FIXED_FILE_BYTES: u64 = 8_600_000;
 
 /// Settings that suit a board, and what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

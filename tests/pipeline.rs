@@ -356,6 +356,24 @@ fn a_stalled_sink_costs_frames_of_a_live_source_and_each_is_accounted_for() {
 }
 
 #[test]
+fn a_tap_that_starts_with_the_session_has_its_first_frame() {
+    for _ in 0..20 {
+        let capture = Capture::new(Counter::new(false, 100));
+        let builder = Session::builder().source(capture).recorder(Notebook::default());
+        let (session, mut tap) = builder.start_with_frames().unwrap();
+        assert_eq!(tap.next().unwrap().map(|frame| frame.meta.sequence), Some(0));
+        drop(tap);
+        assert_eq!(session.stop().unwrap().status.lost(), 0);
+    }
+    // Stepped by the caller on a manual clock.
+    let clock = Arc::new(ManualClock::new(ClockPair::default()));
+    let capture = Capture::new(Counter::new(false, 100)).clock(clock);
+    let (mut session, mut tap) = Session::builder().source(capture).start_with_frames().unwrap();
+    wait_for_end(&mut session);
+    assert_eq!(tap.next_within(Span::ZERO).unwrap().map(|frame| frame.meta.sequence), Some(0));
+}
+
+#[test]
 fn a_slow_tap_costs_no_footage() {
     let sink = Notebook::default();
     let seen = Arc::clone(&sink.seen);

@@ -332,6 +332,9 @@ pub struct ReplayArgs {
     /// Time after a trigger that belongs to its clip
     #[arg(long, value_name = "TIME", default_value = "5s")]
     pub post: Option<String>,
+    /// Time that is kept in memory for clips, at least the longest --pre [default: --pre, at least 30s]
+    #[arg(long, value_name = "TIME")]
+    pub clip_history: Option<String>,
     /// Save clips into this directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub clips: Option<PathBuf>,

@@ -355,12 +355,13 @@ fn play(args: args::PlayArgs, settings: &Settings, json: bool) -> Result<Play, S
 }
 
 fn beside(args: &args::BesideArgs, settings: &Settings) -> Result<Beside, String> {
-    let refused = |name: &'static str| move |refusal| format!("--{name}: {refusal}");
     let frames = args.replay_frames.as_deref().map(|text| units::number(text, 1, MAX_FRAMES));
-    let history = args.clip_history.as_deref().map(positive_span);
     Ok(Beside {
-        replay_frames: frames.transpose().map_err(refused("replay-frames"))?.map(|frames| frames as u32),
-        clip_history: history.transpose().map_err(refused("clip-history"))?,
+        replay_frames: frames
+            .transpose()
+            .map_err(|refusal| format!("--replay-frames: {refusal}"))?
+            .map(|frames| frames as u32),
+        clip_history: settings.get("clip-history", positive_span)?,
         frame_bytes: settings.get("frame-bytes", |text| at_least(text, 1 << 10))?.map(|bytes| bytes as usize),
     })
 }
@@ -431,6 +432,7 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
             ("clip-rate", settings.is_flag("clip-rate")),
             ("pre", settings.is_flag("pre")),
             ("post", settings.is_flag("post")),
+            ("clip-history", settings.is_flag("clip-history")),
         ];
         if let Some((key, _)) = of_clips.into_iter().find(|&(_, given)| given) {
             return Err(format!("--{key} is about clips; give their directory, too: --clips DIR"));
@@ -440,6 +442,12 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
     for rule in &rules {
         kinora::trigger::Rule::parse(rule)
             .map_err(|error| settings.refused("trigger", format!("{rule:?}, {error}")))?;
+    }
+    let (pre, clip_history) = (settings.need("pre", units::span)?, settings.get("clip-history", positive_span)?);
+    if clip_history.is_some_and(|history| history < pre) {
+        return Err(
+            settings.refused("clip-history", format!("a clip begins {pre} before its trigger; keep at least that"))
+        );
     }
     let (source, control) = (source(settings)?, settings.get("control", |text| Ok(PathBuf::from(text)))?);
     if source.named == kinora::SourceChoice::StandardInput && control.is_none() {
@@ -457,7 +465,8 @@ fn replay(args: args::ReplayArgs, settings: &Settings) -> Result<Replay, String>
         span_max,
         bytes_max,
         rules,
-        pre: settings.need("pre", units::span)?,
+        clip_history,
+        pre,
         post: settings.need("post", units::span)?,
         clips,
         on_clip,
@@ -732,6 +741,8 @@ mod tests {
             ("kinora doctor --card-tbw none", "--card-tbw"),
             ("kinora replay --clips c --clip-rate 5", "--clip-rate"),
             ("kinora replay --clip-rate 5MB", "--clips"),
+            ("kinora replay --clip-history 5s", "--clips"),
+            ("kinora replay --clips c --pre 10s --clip-history 9s", "--clip-history"),
             ("kinora record --format png", "--format"),
             ("kinora play --print xml", "--print"),
             ("kinora export a --to avi -o b", "--to"),

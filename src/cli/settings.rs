@@ -14,7 +14,7 @@ use clap::{ArgMatches, Command};
 use toml::Spanned;
 
 /// All settings that may come from elsewhere than a flag.
-const KEYS: [&str; 56] = [
+const KEYS: [&str; 57] = [
     "source",
     "size",
     "fps",
@@ -56,6 +56,7 @@ const KEYS: [&str; 56] = [
     "iou",
     "max-frames",
     "frame-bytes",
+    "clip-history",
     "window",
     "autostart",
     "resume",

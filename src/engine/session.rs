@@ -17,7 +17,7 @@ use super::sink_stage::{Nowhere, SinkEnding, SinkStage, Wishes};
 use super::sink_thread::SinkThread;
 use super::status::{SessionStatus, SinkCells};
 use super::stream::Policy;
-use super::tap::{Tap, TapIn, TapPlan, tap};
+use super::tap::{Places, Tap, TapIn, TapPlan, tap};
 use super::threads;
 use crate::clips::{ClipControl, ClipSettings, ClipSink};
 use crate::error::{Error, Result};
@@ -189,6 +189,20 @@ impl SessionBuilder {
     /// # Errors
     /// There is no source, a setting is out of its range, or source or recorder cannot be used.
     pub fn start(self) -> Result<Session> {
+        Ok(self.begin(false)?.0)
+    }
+
+    /// As [`start`](Self::start), with a tap of every frame, from the first one on, made before the source starts. It has
+    /// as many slots as the session, see [`Session::frames_ahead`].
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_frames(self) -> Result<(Session, Tap)> {
+        let (session, tap) = self.begin(true)?;
+        Ok((session, tap.expect("it was asked for")))
+    }
+
+    fn begin(self, with_frames: bool) -> Result<(Session, Option<Tap>)> {
         let mut capture = self
             .source
             .ok_or_else(|| Error::Setting("a session needs a source: `.source(open_source(..)?)`".into()))?;
@@ -198,12 +212,12 @@ impl SessionBuilder {
         settings.check()?;
         let sink = self.sink.unwrap_or_else(|| Box::new(Nowhere));
         let Some(mut clips) = self.clips else {
-            return Session::start(&mut capture, clock, &settings, sink, None);
+            return Session::start(&mut capture, clock, &settings, sink, None, with_frames);
         };
         clips.history = self.window.unwrap_or(clips.history);
         clips.frame_bytes = settings.clip_frame_bytes(&clips, capture.info());
         let (sink, control) = ClipSink::new(sink, clips)?;
-        Session::start(&mut capture, clock, &settings, Box::new(sink), Some(control))
+        Session::start(&mut capture, clock, &settings, Box::new(sink), Some(control), with_frames)
     }
 }
 
@@ -219,10 +233,18 @@ impl Session {
         settings: &Settings,
         mut sink: Box<dyn FrameSink>,
         clips: Option<ClipControl>,
-    ) -> Result<Self> {
+        with_frames: bool,
+    ) -> Result<(Self, Option<Tap>)> {
         let encoders = settings.encoders_for(capture.info());
         let sizes = settings.slot_sizes(capture.info(), encoders)?;
         let slots = settings.slots(capture.info(), encoders);
+        // Memory first: touching it takes longer than a camera's own buffers last.
+        let mut notes = Vec::new();
+        let first_tap = with_frames.then(|| Places::new(TapPlan::Every { slots: slots.max(2) }, &sizes));
+        let pool: Vec<_> = (0..if clock.is_manual() { 1 } else { slots }).map(|_| Slot::new(&sizes)).collect();
+        if settings.lock_memory && !clock.is_manual() {
+            threads::lock_slots(pool.iter(), &mut notes);
+        }
         let pump = Pump::start(capture.take_source()?, Arc::clone(&clock), settings)?;
         let info = Arc::new(pump.info().clone());
         sink.begin(&info, pump.clock_pair())?;
@@ -232,18 +254,23 @@ impl Session {
         let (events, new_events) = RingBuffer::new(EVENTS_MAX);
         let wishes = Wishes { taps: new_taps, events: new_events, closed_taps: closed_in };
         let stage = SinkStage::new(sink, Arc::clone(&info), Arc::clone(&cells), wishes);
-        let mut notes = Vec::new();
+        let mut waiting_taps = taps;
+        let first_tap = first_tap.map(|places| {
+            let (tap_in, tap) = tap(places, Arc::clone(&info), Arc::clone(&cells), Arc::clone(&clock));
+            // The first of as many as there may be.
+            let _ = waiting_taps.push(Box::new(tap_in));
+            tap
+        });
         let run = if clock.is_manual() {
-            Run::Steps(Box::new(Steps::new(pump, &sizes, stage, settings, encoders)?))
+            Run::Steps(Box::new(Steps::new(pump, pool, stage, settings, encoders)?))
         } else {
-            let slots: Vec<_> = (0..slots).map(|_| Slot::new(&sizes)).collect();
-            if settings.lock_memory {
-                threads::lock_slots(slots.iter(), &mut notes);
-            }
-            Run::Threads(Threads::start(pump, circle(slots, encoders), stage, settings, &shared, &mut notes)?)
+            Run::Threads(Threads::start(pump, circle(pool, encoders), stage, settings, &shared, &mut notes)?)
         };
-        let (taps, closed_taps, taps_out) = (RefCell::new(taps), RefCell::new(closed_taps), Cell::new(0));
-        Ok(Self { run, info, clock, sizes, slots, cells, shared, taps, closed_taps, taps_out, events, notes, clips })
+        let taps = RefCell::new(waiting_taps);
+        let (closed_taps, taps_out) = (RefCell::new(closed_taps), Cell::new(usize::from(first_tap.is_some())));
+        let session =
+            Self { run, info, clock, sizes, slots, cells, shared, taps, closed_taps, taps_out, events, notes, clips };
+        Ok((session, first_tap))
     }
 
     /// What the source delivers.
@@ -283,8 +310,10 @@ impl Session {
     }
 
     fn tap(&self, plan: TapPlan) -> Tap {
-        let make =
-            |plan| tap(plan, &self.sizes, Arc::clone(&self.info), Arc::clone(&self.cells), Arc::clone(&self.clock));
+        let make = |plan| {
+            let places = Places::new(plan, &self.sizes);
+            tap(places, Arc::clone(&self.info), Arc::clone(&self.cells), Arc::clone(&self.clock))
+        };
         while self.closed_taps.borrow_mut().pop().is_ok() {
             self.taps_out.set(self.taps_out.get() - 1);
         }
@@ -471,7 +500,13 @@ fn start_encoders(
 
 impl Steps {
     #[cfg_attr(not(feature = "jpeg"), expect(unused_variables, reason = "encoders need the feature"))]
-    fn new(pump: Pump, sizes: &SlotSizes, stage: SinkStage, settings: &Settings, encoders: usize) -> Result<Self> {
+    fn new(
+        pump: Pump,
+        mut pool: Vec<Box<Slot>>,
+        stage: SinkStage,
+        settings: &Settings,
+        encoders: usize,
+    ) -> Result<Self> {
         #[cfg(feature = "jpeg")]
         let encoder = match settings.format {
             super::settings::PictureFormat::Jpeg(options) if encoders > 0 => Some(crate::jpeg::Encoder::new(&options)?),
@@ -479,7 +514,7 @@ impl Steps {
         };
         Ok(Self {
             pump,
-            slot: Slot::new(sizes),
+            slot: pool.pop().expect("a slot for the steps"),
             #[cfg(feature = "jpeg")]
             encoder,
             ledger: Ledger::new(),

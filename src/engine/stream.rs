@@ -84,20 +84,26 @@ enum Advanced {
 impl Stream {
     pub(super) fn start(source: Box<dyn Source>, clock: Arc<dyn Clock>, settings: &Settings) -> Result<Self> {
         settings.check()?;
-        let pump = Pump::start(source, Arc::clone(&clock), settings)?;
-        let info = Arc::new(pump.info().clone());
-        let sizes = settings.slot_sizes(&info, 0)?;
+        let sizes = settings.slot_sizes(source.describe(), 0)?;
         let mut notes = Vec::new();
-        let feed = if clock.is_manual() {
-            Feed::Steps(Box::new(StepFeed { pump, slot: Slot::new(&sizes), ended: false }))
+        let pump = |source| Pump::start(source, Arc::clone(&clock), settings);
+        let (feed, info) = if clock.is_manual() {
+            let slot = Slot::new(&sizes);
+            let pump = pump(source)?;
+            let info = pump.info().clone();
+            (Feed::Steps(Box::new(StepFeed { pump, slot, ended: false })), info)
         } else {
-            let slots: Vec<_> = (0..settings.slots(&info, 0)).map(|_| Slot::new(&sizes)).collect();
+            // Memory first: touching it takes longer than a camera's own buffers last.
+            let slots: Vec<_> = (0..settings.slots(source.describe(), 0)).map(|_| Slot::new(&sizes)).collect();
             let places = [(); 3].map(|()| Slot::new(&sizes));
             if settings.lock_memory {
                 threads::lock_slots(slots.iter().chain(&places), &mut notes);
             }
-            Feed::Thread(Box::new(ThreadFeed::start(pump, slots, places, settings, &mut notes)?))
+            let pump = pump(source)?;
+            let info = pump.info().clone();
+            (Feed::Thread(Box::new(ThreadFeed::start(pump, slots, places, settings, &mut notes)?)), info)
         };
+        let info = Arc::new(info);
         Ok(Self { feed, info, clock, account: Account::default(), notes })
     }
 

@@ -87,34 +87,38 @@ pub struct Tap {
     refusal: Option<Error>,
 }
 
-/// Makes a tap with slots of these sizes.
-pub fn tap(
-    plan: TapPlan,
-    sizes: &SlotSizes,
-    info: Arc<SourceInfo>,
-    session: Arc<SinkCells>,
-    clock: Arc<dyn Clock>,
-) -> (TapIn, Tap) {
-    let sizes = SlotSizes { scratch: 0, ..*sizes };
-    let shared = Arc::new(TapShared::default());
-    let (places_in, places_out) = match plan {
-        TapPlan::Latest => {
-            let (input, output) = newest([(); 3].map(|()| Slot::new(&sizes)));
-            (PlacesIn::Latest(input), PlacesOut::Latest { newest: output, lends: false })
-        }
-        TapPlan::Every { slots } => {
-            let (mut free_in, free_out) = RingBuffer::new(slots);
-            let (filled_in, filled_out) = RingBuffer::new(slots);
-            for _ in 0..slots {
-                // The ring was made for as many.
-                let _ = free_in.push(Slot::new(&sizes));
+/// A tap's slots, for both sides.
+pub struct Places(PlacesIn, PlacesOut);
+
+impl Places {
+    /// Makes them, of these sizes.
+    pub fn new(plan: TapPlan, sizes: &SlotSizes) -> Self {
+        let sizes = SlotSizes { scratch: 0, ..*sizes };
+        match plan {
+            TapPlan::Latest => {
+                let (input, output) = newest([(); 3].map(|()| Slot::new(&sizes)));
+                Self(PlacesIn::Latest(input), PlacesOut::Latest { newest: output, lends: false })
             }
-            (
-                PlacesIn::Every { free: free_out, filled: filled_in, spare: None },
-                PlacesOut::Every { filled: filled_out, free: free_in, held: None },
-            )
+            TapPlan::Every { slots } => {
+                let (mut free_in, free_out) = RingBuffer::new(slots);
+                let (filled_in, filled_out) = RingBuffer::new(slots);
+                for _ in 0..slots {
+                    // The ring was made for as many.
+                    let _ = free_in.push(Slot::new(&sizes));
+                }
+                Self(
+                    PlacesIn::Every { free: free_out, filled: filled_in, spare: None },
+                    PlacesOut::Every { filled: filled_out, free: free_in, held: None },
+                )
+            }
         }
-    };
+    }
+}
+
+/// Makes a tap of these slots.
+pub fn tap(places: Places, info: Arc<SourceInfo>, session: Arc<SinkCells>, clock: Arc<dyn Clock>) -> (TapIn, Tap) {
+    let shared = Arc::new(TapShared::default());
+    let Places(places_in, places_out) = places;
     let tap_in = TapIn { shared: Arc::clone(&shared), places: places_in };
     (tap_in, Tap { shared, places: places_out, info, session, clock, frames: 0, refusal: None })
 }

@@ -61,9 +61,8 @@ impl Feed {
         if let Some(clips) = clips {
             builder = builder.clip_settings(clips);
         }
-        let session = builder.start()?;
         // The picture may be as late as the disk.
-        let tap = session.frames_ahead(session.status().slots as usize);
+        let (session, tap) = builder.start_with_frames()?;
         let records = replay.out.is_some();
         Ok(Self { session: Some(session), records, stream: ReplayStream::new(tap, operator), told })
     }
@@ -167,7 +166,7 @@ fn limits(replay: &Replay, info: &SourceInfo) -> ReplayLimits {
 fn clip_settings(replay: &Replay, settings: &Settings, info: &SourceInfo) -> Option<ClipSettings> {
     let rules = replay.rules.iter().map(|rule| RuleSettings { rule: rule.clone(), pre: replay.pre, post: replay.post });
     let mut clips = ClipSettings {
-        history: replay.pre.max(fit::HISTORY),
+        history: replay.clip_history.unwrap_or(replay.pre.max(fit::HISTORY)),
         rules: rules.collect(),
         on_clip: replay.on_clip.clone(),
         frame_bytes: replay.frame_bytes,

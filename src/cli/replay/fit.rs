@@ -8,7 +8,7 @@ use crate::cli::end::Failure;
 use crate::cli::memory::available_bytes;
 use crate::cli::units::show_bytes;
 
-/// Least time that the history for clips holds: `save` is of use without a long pre-roll.
+/// Least time that the history for clips holds unless told otherwise: `save` is of use without a long pre-roll.
 pub const HISTORY: Span = Span::from_s(30);
 
 /// The history for clips, and its bytes.
@@ -44,10 +44,12 @@ fn refusal(
     if let Some(History { span, bytes }) = history {
         if bytes > free {
             let fits = Span::from_s((span.as_ns() as i128 * free as i128 / bytes as i128 / 1_000_000_000) as i64);
-            // The history is never shorter than a pre-roll, and of its own accord no shorter than its default.
-            let remedy = match pre >= span && fits >= HISTORY {
-                true => format!("at most --pre {}s fits", fits.as_ns() / 1_000_000_000),
-                false => "give a smaller --frame-bytes, --size or --quality".to_owned(),
+            // The history is never shorter than a pre-roll.
+            let seconds = fits.as_ns() / 1_000_000_000;
+            let remedy = match (pre >= span, fits >= HISTORY, fits >= pre && seconds > 0) {
+                (true, true, _) => format!("at most --pre {seconds}s fits"),
+                (false, _, true) => format!("at most --clip-history {seconds}s fits"),
+                _ => "give a smaller --frame-bytes, --size or --quality".to_owned(),
             };
             let (bytes, free) = (shown(bytes), shown(free));
             return Some(format!("clips with a history of {span} need {bytes}, {free} are free: {remedy}"));
@@ -96,7 +98,9 @@ mod tests {
         let why = refusal(80, &limits, Span::from_s(100), history, 1000).unwrap();
         assert!(why.ends_with("--size or --quality"), "less than the history's default: {why}");
         let why = refusal(80, &limits, pre, Some(History { span: HISTORY, bytes: 4000 }), 2000).unwrap();
-        assert!(why.ends_with("--size or --quality"), "a shorter pre-roll changes nothing: {why}");
+        assert!(why.ends_with("at most --clip-history 15s fits"), "a shorter pre-roll changes nothing: {why}");
+        let why = refusal(80, &limits, pre, Some(History { span: HISTORY, bytes: 4000 }), 500).unwrap();
+        assert!(why.ends_with("--size or --quality"), "a history shorter than the pre-roll: {why}");
         assert!(refusal(80, &limits, pre, history, needed + 3999).is_some(), "both have to fit");
         assert_eq!(refusal(80, &limits, pre, history, needed + 4000), None);
     }

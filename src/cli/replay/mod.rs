@@ -42,6 +42,8 @@ pub struct Replay {
     pub span_max: Option<Span>,
     pub bytes_max: Option<u64>,
     pub rules: Vec<String>,
+    /// Time that is kept for clips; `None`: the pre-roll, at least half a minute.
+    pub clip_history: Option<Span>,
     pub pre: Span,
     pub post: Span,
     pub clips: Option<PathBuf>,

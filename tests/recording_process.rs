@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use kinora::recording::format::HINTS_OFFSET;
 use kinora::recording::{
     AppendError, CreateError, Entry, Followed, Reader, SessionHeader, SyncPolicy, Tail, Writer, WriterSettings,
 };
@@ -158,6 +159,34 @@ fn a_follower_of_a_recording_without_frames_waits_and_notices_that_its_writer_is
         matches!(tail.next(), Followed::Abandoned)
     });
     assert!(gone);
+}
+
+#[test]
+fn a_follower_does_not_believe_a_hint_that_claims_more_than_any_file_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.kinora");
+    let mut writer = create(&path, &settings()).unwrap();
+    let mut slot = slot();
+    for i in 0..3 {
+        fill(&mut slot, i);
+        let _ = writer.append(&slot.frame(None), SystemClock.pair()).unwrap();
+    }
+    writer.finish().unwrap();
+    for claimed in [u64::MAX, u64::MAX - 63, i64::MAX as u64, std::fs::metadata(&path).unwrap().len() + 1] {
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[HINTS_OFFSET..HINTS_OFFSET + 8].copy_from_slice(&claimed.to_le_bytes());
+        let claims = folder.path().join("claims.kinora");
+        std::fs::write(&claims, &bytes).unwrap();
+        let mut tail = Tail::open(&claims).unwrap();
+        let (mut frames, mut damaged, mut steps) = (0, 0, 0);
+        while let Followed::Record(record) = tail.next() {
+            frames += u64::from(matches!(record.entry, Entry::Frame { .. }));
+            damaged += u64::from(matches!(record.entry, Entry::Damaged { .. }));
+            steps += 1;
+            assert!(steps < 100, "{claimed}: no end");
+        }
+        assert_eq!((frames, damaged), (3, 1), "{claimed}");
+    }
 }
 
 #[test]

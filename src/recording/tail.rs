@@ -79,6 +79,9 @@ fn read_hint(medium: &FileMedium, at: usize) -> u64 {
 /// Reads of one hint; a writer that commits between any two of them would have to commit every microsecond.
 const HINT_READS_MAX: usize = 16;
 
+/// No file is longer: what a damaged hint claims beyond that is not even counted with.
+const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+
 const COMMITTED: usize = HINTS_OFFSET;
 const CLOSED: usize = HINTS_OFFSET + 16;
 const FRAMES: usize = HINTS_OFFSET + 24;
@@ -139,7 +142,7 @@ impl Tail {
             // Who closed or died did so after its last commit: look for that first.
             let gone = self.is_abandoned();
             let closed = self.hint(CLOSED) == 1;
-            let committed = self.hint(COMMITTED).max(self.walk.end);
+            let committed = self.hint(COMMITTED).min(FILE_BYTES_MAX).max(self.walk.end);
             if committed == self.walk.end {
                 return match (closed, gone) {
                     (true, _) => Followed::Closed,

@@ -49,7 +49,7 @@ pub enum Sub {
     Play(PlayArgs),
     /// Keep the last seconds of a source in memory and play them again, slowly or not; save clips around events
     #[command(after_help = after("kinora replay --autostart\nkinora replay --autostart --output fd:1 | ffplay -f mjpeg -\nkinora replay --autostart --trigger 'person>0.6' --clips clips"))]
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
     /// Steer a running `kinora replay --control SOCKET`
     #[command(after_help = after("kinora ctl --control replay.sock status\nkinora ctl --control replay.sock set PlaybackSpeed=50%\nkinora ctl --control replay.sock wait FrameBufferFull=true --timeout 10s"))]
     Ctl(CtlArgs),

@@ -166,7 +166,7 @@ impl Command {
         Ok(match sub {
             Sub::Record(_) => Self::Record(record(settings)?),
             Sub::Play(args) => Self::Play(play(args, settings, json)?),
-            Sub::Replay(args) => Self::Replay(Box::new(replay(args, settings)?)),
+            Sub::Replay(args) => Self::Replay(Box::new(replay(*args, settings)?)),
             Sub::Ctl(args) => Self::Ctl(Ctl::check(args)?),
             Sub::Info(args) => Self::Info(args.files),
             Sub::Cat(args) => Self::Cat { file: args.file.file, range: range(&args.range)?, all: args.all },

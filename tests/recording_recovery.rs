@@ -6,7 +6,8 @@ use kinora::recording::format::{Head, RecordKind, section};
 use kinora::recording::memory::MemoryStore;
 use kinora::recording::verify::verify_reader;
 use kinora::recording::{
-    AppendError, OpenError, Reader, SessionHeader, SyncPolicy, Writer, WriterSettings, exercise, geometry,
+    AppendError, Entry, Medium, OpenError, Reader, SessionHeader, SyncPolicy, Writer, WriterSettings, exercise,
+    geometry,
 };
 use kinora::slot::{Slot, SlotSizes};
 use kinora::source::SourceInfo;
@@ -303,6 +304,54 @@ fn an_index_that_says_another_place_or_time_than_the_frames_is_damage() {
             assert_eq!((report.frames_ok, report.damaged_count), (3, 1));
         }
     }
+}
+
+/// Bytes of which a part cannot be read.
+struct BadPart<'a> {
+    bytes: &'a [u8],
+    bad: std::ops::Range<u64>,
+}
+
+impl Medium for BadPart<'_> {
+    fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn fill(&self, offset: u64, out: &mut [u8]) -> std::io::Result<usize> {
+        let reads = offset..(offset + out.len() as u64).min(self.bytes.len() as u64);
+        if reads.start < self.bad.end && self.bad.start < reads.end {
+            return Err(std::io::Error::from_raw_os_error(5));
+        }
+        self.bytes.fill(offset, out)
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_read_costs_the_frames_on_it_and_none_before_it() {
+    let mut writer = writer(SyncPolicy::Never);
+    append(&mut writer, 0..100).unwrap();
+    let end = writer.bytes() as usize;
+    let live = writer.store().live()[..end].to_vec();
+    let mut intact = Reader::over(&live[..]).unwrap();
+    let mut places = Vec::new();
+    let mut records = intact.records();
+    while let Some(record) = records.next() {
+        if matches!(record.entry, Entry::Frame { .. }) {
+            places.push(record.offset..record.offset + record.bytes);
+        }
+    }
+    assert_eq!(places.len(), 100);
+    let mut costs = 0;
+    for page in (4096..end as u64 - 4096).step_by(4096) {
+        let bad = page..page + 4096;
+        let touched = places.iter().filter(|place| place.start < bad.end && bad.start < place.end).count();
+        let mut reader = Reader::over(BadPart { bytes: &live, bad }).unwrap();
+        let report = verify_reader(&mut reader, |_, _| {});
+        assert_eq!(report.frames_ok as usize, 100 - touched, "the page at byte {page}");
+        assert_eq!(report.is_intact(), touched == 0 && report.damaged_count == 0, "the page at byte {page}");
+        costs += touched;
+    }
+    assert!(costs > 100, "frames lie on the pages");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use super::medium::Medium;
 const PROBE_BYTES: usize = 1024;
 /// Bytes read when the record begins where the bytes read before end: somebody goes through small records in order.
 const FOLLOWING_BYTES: usize = 16 << 10;
-/// Bytes skipped at a time where nothing can be read.
-const UNREADABLE_BYTES: usize = 4096;
+/// What cannot be read is skipped up to the next multiple of this: disks and kernels fail by the page.
+const UNREADABLE_BYTES: u64 = 4096;
 /// Most bytes read at once on the guess that a record has them.
 const AHEAD_BYTES_MAX: usize = 1 << 20;
 /// Bytes read at a time when the next record is searched for.
@@ -56,7 +56,12 @@ impl Window {
             self.make_room(want);
             self.filled = 0;
             let unreadable = |e: std::io::Error| RecordError::Unreadable { errno: e.raw_os_error().unwrap_or(0) };
-            self.filled = medium.fill(offset, &mut self.bytes[..want]).map_err(unreadable)?;
+            self.filled = match medium.fill(offset, &mut self.bytes[..want]) {
+                // What lies beyond the bytes that are needed may be what cannot be read.
+                Err(_) if want > len => medium.fill(offset, &mut self.bytes[..len]),
+                read => read,
+            }
+            .map_err(unreadable)?;
             self.offset = offset;
         }
         let start = (offset - self.offset) as usize;
@@ -232,14 +237,15 @@ fn search_part<M: Medium + ?Sized>(
     let mut at = part.start;
     while at < part.end {
         let want = (part.end - at).min(block.len() as u64) as usize;
-        // An unreadable block is damage like any other; go on behind it, a little at a time.
-        let little = want.min(UNREADABLE_BYTES);
+        // An unreadable block is damage like any other; go on behind it, a page at a time.
+        let page_end = (at / UNREADABLE_BYTES + 1) * UNREADABLE_BYTES;
+        let little = want.min((page_end - at) as usize);
         let read = medium.fill(at, &mut block[..want]).or_else(|_| medium.fill(at, &mut block[..little]));
         let filled = match read {
             Ok(0) => return None,
             Ok(filled) => filled,
             Err(_) => {
-                at += UNREADABLE_BYTES as u64;
+                at = page_end;
                 continue;
             }
         };

@@ -1,24 +1,26 @@
-//! Chance from a seed: SplitMix64 (Steele, Lea, Flood 2014).
+//! Chance from a seed, with forks that do not shift each other.
+
+#[path = "../common/random.rs"]
+mod random;
+
+use random::Random;
 
 /// Numbers that follow from a seed alone.
 #[derive(Clone, Debug)]
-pub struct Chance(u64);
+pub struct Chance(Random);
 
 impl Chance {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Random::new(seed))
     }
 
     pub fn word(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.next()
     }
 
     /// `0..end`; `end` is at least 1.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.word() % end
+        self.0.below(end)
     }
 
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
@@ -32,6 +34,6 @@ impl Chance {
 
     /// A chance of its own, which later calls do not shift.
     pub fn fork(&mut self) -> Self {
-        Self(self.word())
+        Self::new(self.word())
     }
 }

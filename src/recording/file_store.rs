@@ -12,7 +12,8 @@ use std::time::Duration;
 use heapless::Deque;
 use zerocopy::IntoBytes;
 
-use super::format::{Front, Geometry, HINTS_OFFSET};
+use super::format::{Front, Geometry};
+use super::hints;
 use super::hold::hold;
 use super::pager::{Answer, Command, Pager};
 use super::room::Room;
@@ -324,11 +325,11 @@ impl FileStore {
     }
 
     fn hint(&self, at: usize, value: u64) {
-        self.hints.store(HINTS_OFFSET + at, value);
+        self.hints.store(at, value);
     }
 
     fn hint_grown(&self) {
-        self.hint(8, self.next.as_ref().map_or(self.current.usable, |next| next.usable));
+        self.hint(hints::GROWN, self.next.as_ref().map_or(self.current.usable, |next| next.usable));
     }
 
     /// Pages that nobody prefaulted are faulted in by the append.
@@ -384,9 +385,7 @@ impl PageStore for FileStore {
     }
 
     fn publish(&mut self, committed: u64, frames: u64, durable: u64) {
-        self.hint(24, frames);
-        self.hint(32, durable);
-        self.hint(0, committed);
+        hints::tell(|at, value| self.hint(at, value), committed, frames, durable);
         self.shared.position.store(committed, Ordering::Release);
         let behind = self.shared.prefaulted.load(Ordering::Relaxed) < committed + self.urgent_bytes;
         if behind && committed - self.woken_at >= self.urgent_bytes.clamp(1, WAKE_BYTES_MAX) {
@@ -421,8 +420,7 @@ impl PageStore for FileStore {
     fn close(&mut self, end: u64) -> Result<(), StoreError> {
         self.send(Command::Close { end });
         self.wait(|store| store.closed)?;
-        self.hint(8, end);
-        self.hint(16, 1);
+        hints::tell_closed(|at, value| self.hint(at, value), end);
         Ok(())
     }
 

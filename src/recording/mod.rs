@@ -14,6 +14,7 @@ pub mod directory;
 pub mod exercise;
 mod file_store;
 pub mod format;
+mod hints;
 pub mod hold;
 mod load;
 pub mod local;

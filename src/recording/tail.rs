@@ -6,7 +6,8 @@ use std::sync::atomic::{Ordering, fence};
 
 use zerocopy::FromBytes;
 
-use super::format::{Front, HINTS_OFFSET, RecordError, VERSION};
+use super::format::{Front, RecordError, VERSION};
+use super::hints;
 use super::hold::hold;
 use super::load::{Found, Walk};
 use super::medium::{FileMedium, Medium};
@@ -82,11 +83,6 @@ const HINT_READS_MAX: usize = 16;
 /// No file is longer: what a damaged hint claims beyond that is not even counted with.
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 
-const COMMITTED: usize = HINTS_OFFSET;
-const CLOSED: usize = HINTS_OFFSET + 16;
-const FRAMES: usize = HINTS_OFFSET + 24;
-const DURABLE: usize = HINTS_OFFSET + 32;
-
 impl Tail {
     /// Follows the recording from its first record on, also one of 0 frames, one that is closed, and one whose writer died.
     ///
@@ -116,12 +112,12 @@ impl Tail {
 
     /// Frames that the writer has committed.
     pub fn committed_frames(&self) -> u64 {
-        self.hint(FRAMES)
+        self.hint(hints::FRAMES)
     }
 
     /// Frames that a completed sync covers.
     pub fn durable_frames(&self) -> u64 {
-        self.hint(DURABLE)
+        self.hint(hints::DURABLE)
     }
 
     /// Skips what is committed already, but for the session: only what comes from now on is handed out. Cost: a walk over the heads
@@ -139,10 +135,10 @@ impl Tail {
     #[allow(clippy::should_implement_trait, reason = "it lends; Iterator cannot")]
     pub fn next(&mut self) -> Followed<'_> {
         if self.walk.position >= self.walk.end {
-            // Who closed or died did so after its last commit: look for that first.
+            // Who died did so after its last commit: look for that first.
             let gone = self.is_abandoned();
-            let closed = self.hint(CLOSED) == 1;
-            let committed = self.hint(COMMITTED).min(FILE_BYTES_MAX).max(self.walk.end);
+            let (closed, committed) = hints::hear(|at| self.hint(at));
+            let committed = committed.min(FILE_BYTES_MAX).max(self.walk.end);
             if committed == self.walk.end {
                 return match (closed, gone) {
                     (true, _) => Followed::Closed,
